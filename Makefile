@@ -1,0 +1,65 @@
+# Everything a person does here. `make` alone prints the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .mbats/venvs/uv/bin/uv
+SETUP := $(VENV)/.made
+SETS := library dev emulators java
+
+.PHONY: help
+help: ## print these targets
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(SETUP) ## make the virtual environment from the pinned, hashed sets
+
+$(UV): requirements/uv.txt requirements/find-python
+	@python="$$(requirements/find-python 3.11 3.12 3.13)"; \
+	"$$python" -m venv --clear .mbats/venvs/uv
+	@.mbats/venvs/uv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(SETUP): $(UV) requirements/library.txt requirements/dev.txt pyproject.toml
+	@python="$$(requirements/find-python 3.11 3.12 3.13)"; \
+	$(UV) venv --quiet --clear --python "$$python" $(VENV)
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/library.txt requirements/dev.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: demo
+demo: $(SETUP) ## the whole desk on this machine: real FX history, two backtests, results to look at
+	@$(BIN)/mbats demo
+
+.PHONY: test
+test: $(SETUP) ## run every test that this machine can run
+	@$(BIN)/pytest
+
+.PHONY: lint
+lint: $(SETUP) ## ruff, mypy, and the direction of imports
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: $(SETUP) ## put the code in its one format
+	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format .
+
+.PHONY: up down
+up: $(SETUP) ## start the local stack and leave it running
+	@$(BIN)/mbats up
+down: $(SETUP) ## stop what `make up` started
+	@$(BIN)/mbats down
+
+.PHONY: lock
+lock: $(UV) ## compile requirements/*.txt anew from pyproject.toml and requirements/*.in
+	@cd requirements && compile() { ../$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version "$$1" "$$2" -o "$$3.txt"; }; \
+	compile 3.11 uv.in uv; compile 3.11 ../pyproject.toml library; compile 3.11 dev.in dev; \
+	compile 3.13 emulators.in emulators; compile 3.13 java.in java
+
+.PHONY: clean
+clean: ## remove what make made; the data under .mbats/ stays
+	@rm -rf $(VENV) .mbats/venvs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""Backtests: feeds, broker, costs, analyzers, results."""

@@ -1,0 +1,1 @@
+"""The `mbats` command, one small file a command."""

@@ -1,0 +1,51 @@
+"""The root command: global flags, the table of commands, and the one place that catches errors."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mbats import __version__
+from mbats.cli import config, context
+from mbats.cli.output import report
+from mbats.errors import MbatsError
+
+app = typer.Typer(
+    name="mbats",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="A quant's whole FX trading desk, from idea to live trading.",
+)
+app.add_typer(config.app, name="config")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback(epilog="Start with: mbats demo")
+def root(
+    profile: Annotated[str | None, typer.Option(help="`local` or `gcp`")] = None,
+    project: Annotated[str | None, typer.Option(help="Google Cloud project id")] = None,
+    home: Annotated[Path | None, typer.Option(help="folder of local state")] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Keep the global flags for the command that follows."""
+    context.remember_flags(profile=profile, project=project, home=home)
+
+
+def main() -> None:
+    """Run the command line; exit with the error's own code."""
+    try:
+        app()
+    except MbatsError as error:
+        report(error, as_json="--json" in sys.argv)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""Thin adapters to Google Cloud's services, or to their local emulators."""

@@ -1,0 +1,1 @@
+"""What a strategy is, and how it sizes its orders."""

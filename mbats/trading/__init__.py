@@ -1,0 +1,1 @@
+"""Orders, fills, money and costs. Pure: no network, no clock."""
