@@ -38,7 +38,7 @@ class RunStore(Protocol):
         ...
 
     def finish(self, result: RunResult) -> None:
-        """Store the results and mark the run ``done``, all or nothing; repeating it adds nothing."""
+        """Store the results and mark the run ``done``, whole or not at all, once."""
         ...
 
     def fail(self, run_id: str, error: str) -> None:
