@@ -75,7 +75,8 @@ def test_an_error_as_json_is_one_document_on_standard_error(tmp_path):
 def test_help_imports_no_heavy_library(tmp_path):
     script = (
         "import sys; import mbats.cli.main as m;"
-        "heavy = {'google.cloud.bigquery', 'google.cloud.storage', 'pandas', 'backtrader', 'plotly', 'pyarrow', 'requests'};"
+        "heavy = {'google.cloud.bigquery', 'google.cloud.storage', 'pandas', 'backtrader',"
+        " 'plotly', 'pyarrow', 'requests'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
