@@ -1,0 +1,84 @@
+"""A journal in a file: one JSON record a line, each on the disk before the order is on the wire."""
+
+import json
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mbats.errors import DataError
+
+
+class FileJournal:
+    """Records in ``path``, each line a checksum and a JSON object.
+
+    A process killed while it wrote leaves a torn last line: that record was never acknowledged,
+    nothing was sent for it, and it is cut off at the next start. Damage anywhere else raises
+    :class:`~mbats.errors.DataError`, for then the journal can no longer be trusted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._records, whole = _read(path)
+        self._file = path.open("ab")
+        self._file.truncate(whole)
+        self._sync_folder()
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Store one record; return only when the disk has it."""
+        self._file.write(_line(record))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._records.append(record)
+
+    def records(self) -> Sequence[dict[str, Any]]:
+        """Return every whole record in order."""
+        return tuple(self._records)
+
+    def close(self) -> None:
+        """Close the file; every record is already on the disk."""
+        self._file.close()
+
+    def _sync_folder(self) -> None:
+        """Make the file's own name durable: fsync of a file does not cover its folder."""
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    body = json.dumps(record, separators=(",", ":"), sort_keys=True).encode()
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Return the whole records and how many bytes of the file they fill."""
+    if not path.exists():
+        return [], 0
+    lines = path.read_bytes().splitlines(keepends=True)
+    records: list[dict[str, Any]] = []
+    whole = 0
+    for number, line in enumerate(lines, start=1):
+        record = _parsed(line)
+        if record is None:
+            if number == len(lines):
+                break
+            raise DataError(
+                f"Line {number} of the order journal {path} is damaged, and it is not the last.",
+                mend="keep the file, flatten the account with `mbats flatten`, start a new journal",
+            )
+        records.append(record)
+        whole += len(line)
+    return records, whole
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    checksum, _, body = line.rstrip(b"\n").partition(b" ")
+    if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(body):
+        return None
+    record: dict[str, Any] = json.loads(body)
+    return record

@@ -1,0 +1,288 @@
+"""The order protocol: journal, send once, and let the broker's log say what happened.
+
+A broker's client id is a label, not a guard: after a fill it may be used again, so asking "is there
+an order of that name?" and sending again on a 404 fills twice. Therefore:
+
+1. the intent is in the journal, with the place in the log it was sent after, before it is sent;
+2. it is sent once; nothing in this program ever sends it again;
+3. an answer that proves nothing makes the order UNKNOWN: its instrument is blocked, and the log is
+   read from that place on until the key is found or the quarantine is over;
+4. a start is a recovery: the same reading, for every intent the journal has no outcome for.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from mbats.errors import MbatsError
+from mbats.live.book import Book, LogGapError
+from mbats.live.ports import Answer, Broker, Clock, Journal, Lease, Outcome
+from mbats.live.transactions import OrderCreated, OrderRejected, Transaction
+from mbats.trading.order import OrderIntent
+
+QUARANTINE = timedelta(seconds=30)
+"""How long an order that nobody has seen may still turn up. Longer than any entry order lives."""
+
+
+class DoubledOrderError(MbatsError):
+    """One key made two orders: trading stops for good, a person must look."""
+
+    exit_code = 7
+
+
+class Fate(StrEnum):
+    """What became of an intent."""
+
+    PLACED = "placed"
+    REFUSED = "refused"
+    NOT_PLACED = "not_placed"
+    UNKNOWN = "unknown"
+    REPEATED = "repeated"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The fate of one intent, and why, for the strategy and the log."""
+
+    key: str
+    fate: Fate
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """An intent that was sent and whose outcome is not known: scan the log after ``since``."""
+
+    key: str
+    instrument: str
+    since: int
+    sent_at: datetime
+
+
+Listener = Callable[[Transaction], None]
+
+
+class OrderProtocol:
+    """Sends orders for one account. Not thread-safe: one thread calls it, streams queue for it.
+
+    ``listener`` is told every transaction once, in order, after the book has it.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        broker: Broker,
+        journal: Journal,
+        lease: Lease,
+        clock: Clock,
+        listener: Listener,
+        quarantine: timedelta = QUARANTINE,
+    ) -> None:
+        self.book = book
+        self._broker = broker
+        self._journal = journal
+        self._lease = lease
+        self._clock = clock
+        self._listener = listener
+        self._quarantine = quarantine
+        self._fates, self._unresolved = _replayed(journal.records())
+
+    @property
+    def blocked(self) -> frozenset[str]:
+        """Instruments with an order of unknown outcome: nothing new is sent for them."""
+        return frozenset(u.instrument for u in self._unresolved.values())
+
+    @property
+    def unresolved(self) -> tuple[Unresolved, ...]:
+        """The orders whose outcome is not known."""
+        return tuple(self._unresolved.values())
+
+    @property
+    def known_keys(self) -> frozenset[str]:
+        """The keys of every order this journal has ever sent."""
+        return frozenset(self._fates)
+
+    def fate(self, key: str) -> Fate | None:
+        """Return what became of an intent, or None if it was never sent."""
+        return self._fates.get(key)
+
+    def place(self, intent: OrderIntent) -> Verdict:
+        """Send one order, once. Raises what the lease raises when it is no longer surely held."""
+        return self._send(intent, lambda comment: self._broker.place(intent, comment=comment))
+
+    def replace(self, order_id: int, intent: OrderIntent) -> Verdict:
+        """Put ``intent`` in the place of a pending order, once."""
+        return self._send(
+            intent, lambda comment: self._broker.replace(order_id, intent, comment=comment)
+        )
+
+    def cancel(self, order_id: int) -> bool:
+        """Cancel a pending order; return whether it is surely gone.
+
+        A cancel may be repeated: it names one order by the broker's id. False means that the
+        answer proved nothing: read the log, and ask again if the order still waits.
+        """
+        self._lease.check()
+        answer = self._broker.cancel(order_id)
+        self.receive(answer.transactions)
+        if answer.outcome is Outcome.UNKNOWN:
+            return False
+        self.catch_up()
+        return order_id not in self.book.orders
+
+    def receive(self, transactions: Iterable[Transaction]) -> None:
+        """Take transactions from an answer or a stream; repeats are dropped, gaps are read."""
+        for transaction in transactions:
+            try:
+                self._apply(transaction)
+            except LogGapError:
+                self.catch_up()
+                self._apply(transaction)
+
+    def catch_up(self) -> int:
+        """Read the log from the cursor to its end; return the id it had reached."""
+        page = self._broker.transactions_since(self.book.cursor)
+        for transaction in page.transactions:
+            self._apply(transaction)
+        if self.book.cursor < page.last_id:
+            raise LogGapError(
+                f"The log of account {self.book.account} reaches {page.last_id}, "
+                f"but was given only up to {self.book.cursor}.",
+                mend="read it again; if it stays, the broker's log is not contiguous",
+            )
+        return page.last_id
+
+    def resolve(self) -> list[Verdict]:
+        """Read the log for every unresolved order; return the verdicts that are now certain.
+
+        Raises what reading the log raises; nothing is then decided.
+        """
+        if not self._unresolved:
+            return []
+        asked_at = self._clock.now()
+        self.catch_up()
+        since = min(u.since for u in self._unresolved.values())
+        creations = _creations(self._broker.transactions_since(since).transactions)
+        verdicts = []
+        for unresolved in list(self._unresolved.values()):
+            found = creations.get(unresolved.key, [])
+            if found or asked_at - unresolved.sent_at >= self._quarantine:
+                verdicts.append(self._decide(unresolved.key, found))
+        return verdicts
+
+    def checkpoint(self) -> None:
+        """Journal the book as it is: a restart folds the log from here.
+
+        Call it only when everything the listener was told is durable elsewhere, for after a
+        restart the listener is told what comes after the newest checkpoint, and no more.
+        """
+        self._journal.append({"record": "checkpoint", "book": self.book.to_record()})
+
+    def _send(self, intent: OrderIntent, send: Callable[[str], Answer]) -> Verdict:
+        if intent.key in self._fates:
+            return Verdict(intent.key, Fate.REPEATED, f"already {self._fates[intent.key]}")
+        if intent.instrument in self.blocked:
+            return Verdict(intent.key, Fate.BLOCKED, "an earlier order has no known outcome")
+        self._lease.check()
+        unresolved = Unresolved(intent.key, intent.instrument, self.book.cursor, self._clock.now())
+        self._journal.append(_intent_record(intent, unresolved, self._lease.fencing))
+        self._fates[intent.key] = Fate.UNKNOWN
+        self._unresolved[intent.key] = unresolved
+        answer = send(f"fence={self._lease.fencing}")
+        return self._settle(intent.key, answer)
+
+    def _settle(self, key: str, answer: Answer) -> Verdict:
+        if answer.outcome is Outcome.UNKNOWN:
+            return Verdict(key, Fate.UNKNOWN, answer.detail)
+        fate = Fate.PLACED if answer.outcome is Outcome.DONE else Fate.REFUSED
+        self._conclude(key, fate, answer.detail)
+        self.receive(answer.transactions)
+        return Verdict(key, fate, answer.detail)
+
+    def _decide(self, key: str, found: list[Transaction]) -> Verdict:
+        placed = [t for t in found if isinstance(t, OrderCreated)]
+        if len(placed) > 1:
+            raise DoubledOrderError(
+                f"Key {key} made {len(placed)} orders: {[t.id for t in placed]}.",
+                mend="`mbats halt`, then look at the broker's log: who else uses the account?",
+            )
+        if placed:
+            fate, detail = Fate.PLACED, f"found in the log as order {placed[0].id}"
+        elif found:
+            fate, detail = Fate.REFUSED, f"found in the log as refusal {found[0].id}"
+        else:
+            fate, detail = Fate.NOT_PLACED, "not in the log when the quarantine was over"
+        self._conclude(key, fate, detail)
+        return Verdict(key, fate, detail)
+
+    def _conclude(self, key: str, fate: Fate, detail: str) -> None:
+        self._journal.append({"record": "outcome", "key": key, "fate": fate, "detail": detail})
+        self._fates[key] = fate
+        self._unresolved.pop(key, None)
+
+    def _apply(self, transaction: Transaction) -> None:
+        if not self.book.apply(transaction):
+            return
+        if isinstance(transaction, OrderCreated):
+            self._check_created(transaction)
+        self._listener(transaction)
+
+    def _check_created(self, created: OrderCreated) -> None:
+        """Stop if the log shows what this protocol rules out."""
+        key = created.client_key
+        if key is None:
+            return
+        if len(self.book.seen[key]) > 1 or self._fates.get(key) is Fate.NOT_PLACED:
+            raise DoubledOrderError(
+                f"Order {created.id} has key {key}, which was settled before it came.",
+                mend="`mbats halt`, then look at the broker's log",
+            )
+
+
+def _creations(transactions: Iterable[Transaction]) -> dict[str, list[Transaction]]:
+    found: dict[str, list[Transaction]] = {}
+    for transaction in transactions:
+        if isinstance(transaction, OrderCreated | OrderRejected) and transaction.client_key:
+            found.setdefault(transaction.client_key, []).append(transaction)
+    return found
+
+
+def _intent_record(intent: OrderIntent, unresolved: Unresolved, fencing: int) -> dict[str, Any]:
+    return {
+        "record": "intent",
+        "key": intent.key,
+        "strategy": intent.strategy,
+        "instrument": intent.instrument,
+        "units": str(intent.signed_units),
+        "role": intent.role,
+        "decided_at": intent.decided_at.isoformat(),
+        "since": unresolved.since,
+        "sent_at": unresolved.sent_at.isoformat(),
+        "fencing": fencing,
+    }
+
+
+def _replayed(
+    records: Iterable[Mapping[str, Any]],
+) -> tuple[dict[str, Fate], dict[str, Unresolved]]:
+    """Return every key's fate, and the intents that have no outcome."""
+    fates: dict[str, Fate] = {}
+    unresolved: dict[str, Unresolved] = {}
+    for record in records:
+        if record["record"] == "intent":
+            key = record["key"]
+            fates[key] = Fate.UNKNOWN
+            unresolved[key] = Unresolved(
+                key,
+                record["instrument"],
+                record["since"],
+                datetime.fromisoformat(record["sent_at"]),
+            )
+        elif record["record"] == "outcome":
+            key = record["key"]
+            fates[key] = Fate(record["fate"])
+            unresolved.pop(key, None)
+    return fates, unresolved
