@@ -8,6 +8,7 @@ from hypothesis.strategies import integers, sampled_from
 
 from mbats.errors import RefusedError
 from mbats.live.book import Book, LogGapError
+from mbats.live.ports import LogPage
 from mbats.live.protocol import QUARANTINE, DoubledOrderError, Fate, OrderProtocol
 from mbats.live.reconcile import mismatches
 from mbats.live.transactions import OrderCreated
@@ -148,6 +149,13 @@ def test_a_log_that_is_not_contiguous_is_not_believed(desk):
     desk.broker.place(intent(5), comment="")
     del desk.broker.log[0]
     with pytest.raises(LogGapError):
+        desk.bot.catch_up()
+
+
+def test_a_page_that_ends_before_the_log_does_is_not_the_end(desk):
+    desk.broker.place(intent(5), comment="")
+    desk.broker.transactions_since = lambda since: LogPage(desk.broker.log[:1], 997)
+    with pytest.raises(LogGapError, match="reaches 997"):
         desk.bot.catch_up()
 
 
