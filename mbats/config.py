@@ -31,6 +31,12 @@ class Settings(BaseModel):
         "local", description="where the desk runs: `local` emulators or `gcp`"
     )
     home: Path = Field(Path(HOME_NAME), description="folder of local state: data, logs, pids")
+    venvs: Path | None = Field(
+        None, description="folder of the stack's environments; `venvs` under the home where empty"
+    )
+    pubsub_jar: Path | None = Field(
+        None, description="Google's Pub/Sub emulator jar; looked for where empty"
+    )
     project: str = Field("mbats-local", description="Google Cloud project id")
     location: str = Field("EU", description="BigQuery and Cloud Storage location")
     account_currency: str = Field(

@@ -1,0 +1,106 @@
+"""Processes of the local stack: started so that they can be found again, and only they stopped.
+
+A process carries its stack's home and its service's name in its environment. So one that was
+started by an ``up`` that died before it could write the state is still known as ours, and its
+children with it. A process id alone is never trusted: it is compared with the start time.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+HOME_TAG = "_MBATS_STACK"
+SERVICE_TAG = "_MBATS_SERVICE"
+LOG_LIMIT = 5_000_000  # bytes; a longer log is set aside when its service starts
+GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+
+_Gone = (psutil.NoSuchProcess, psutil.ZombieProcess)
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+def spawn(
+    home: Path, service: str, command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> psutil.Process:
+    """Start ``command`` in its own session, its output appended to ``log``."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_LIMIT:
+        log.replace(log.with_suffix(".log.1"))
+    tags = {HOME_TAG: str(home), SERVICE_TAG: service}
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            command,
+            env={**os.environ, **environment, **tags},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _children[child.pid] = child
+    return psutil.Process(child.pid)
+
+
+def find(pid: int, started: float) -> psutil.Process | None:
+    """Return the living process with this id **and** this start time (seconds, as psutil says)."""
+    if pid in _children:
+        _children[pid].poll()  # reap it, or a dead child would look alive
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started) < 0.01
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except _Gone:
+        return None
+
+
+def tagged(home: Path) -> dict[str, list[psutil.Process]]:
+    """Return all living processes that carry this stack's home, by service."""
+    found: dict[str, list[psutil.Process]] = {}
+    for process in psutil.process_iter():
+        with suppress(*_Gone, psutil.AccessDenied):
+            environ = process.environ()
+            if environ.get(HOME_TAG) == str(home) and process.status() != psutil.STATUS_ZOMBIE:
+                found.setdefault(environ.get(SERVICE_TAG, ""), []).append(process)
+    return found
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    """Return the process and its descendants."""
+    with suppress(*_Gone):
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def listens(process: psutil.Process, port: int) -> bool:
+    """Say whether the process or a descendant listens on the TCP port."""
+    for member in family(process):
+        with suppress(*_Gone, psutil.AccessDenied):
+            for connection in member.net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                    return True
+    return False
+
+
+def listener(port: int) -> str:
+    """Describe who listens on the port, as far as this user may know."""
+    for process in psutil.process_iter(["pid", "name"]):
+        with suppress(*_Gone, psutil.AccessDenied):
+            for connection in process.net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                    return f"{process.info['name']} (process {process.info['pid']})"
+    return "another program"
+
+
+def stop(processes: Iterable[psutil.Process], grace: float = GRACE) -> None:
+    """Ask the processes to end, wait ``grace`` seconds, then kill. A reused id is never hit."""
+    asked = list(set(processes))
+    for process in asked:
+        with suppress(*_Gone):
+            process.terminate()
+    _, left = psutil.wait_procs(asked, timeout=grace)
+    for process in left:
+        with suppress(*_Gone):
+            process.kill()
+    psutil.wait_procs(left, timeout=grace)

@@ -1,0 +1,78 @@
+"""The Pub/Sub topics and subscriptions of the desk, in one place.
+
+The emulator keeps nothing across restarts, so the whole topology is made at every start; in the
+cloud Terraform makes the same. Every topic has a dead-letter topic, and that one has a
+subscription of the same name, so that no dead letter is dropped unread.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MAX_DELIVERY_ATTEMPTS = 5
+_RETENTION = "604800s"  # seven days
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """A subscription of every desk. ``options`` are REST fields, as ``ackDeadlineSeconds``."""
+
+    name: str
+    ordered: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic. ``avro`` is the text of its Avro schema: messages that break it are refused."""
+
+    name: str
+    avro: str | None = None
+    subscriptions: tuple[Subscription, ...] = ()
+
+    @property
+    def dead_letter(self) -> str:
+        """Name of the topic, and of its subscription, where undeliverable messages end."""
+        return f"{self.name}-dead-letter"
+
+
+TOPICS = (Topic("ticks"), Topic("order-events"), Topic("risk-events"), Topic("control"))
+
+Request = tuple[str, str, dict[str, Any]]
+
+
+def requests(project: str) -> Iterator[Request]:
+    """Yield (method, path, body) of the REST calls that make the topology, in order.
+
+    https://cloud.google.com/pubsub/docs/reference/rest
+    """
+    for topic in TOPICS:
+        yield from _topic(project, topic)
+
+
+def _topic(project: str, topic: Topic) -> Iterator[Request]:
+    root = f"projects/{project}"
+    dead = f"{root}/topics/{topic.dead_letter}"
+    yield "PUT", f"/v1/{dead}", {}
+    yield "PUT", f"/v1/{root}/subscriptions/{topic.dead_letter}", _subscription(dead)
+    body: dict[str, Any] = {}
+    if topic.avro is not None:
+        schema = f"{root}/schemas/{topic.name}"
+        avro = {"name": schema, "type": "AVRO", "definition": topic.avro}
+        yield "POST", f"/v1/{root}/schemas?schemaId={topic.name}", avro
+        body["schemaSettings"] = {"schema": schema, "encoding": "JSON"}
+    name = f"{root}/topics/{topic.name}"
+    yield "PUT", f"/v1/{name}", body
+    for each in topic.subscriptions:
+        policy = {"deadLetterTopic": dead, "maxDeliveryAttempts": MAX_DELIVERY_ATTEMPTS}
+        made = _subscription(name) | {"deadLetterPolicy": policy}
+        made |= {"enableMessageOrdering": each.ordered, **each.options}
+        yield "PUT", f"/v1/{root}/subscriptions/{each.name}", made
+
+
+def _subscription(topic: str) -> dict[str, Any]:
+    return {
+        "topic": topic,
+        "messageRetentionDuration": _RETENTION,
+        "expirationPolicy": {},  # never
+    }
