@@ -87,7 +87,7 @@ def test_the_ids_of_others_are_not_ours(key):
         {"price_bound": Decimal(0)},
         {"type": OrderType.LIMIT},
         {"type": OrderType.STOP},
-        {"decided_at": datetime(2026, 1, 1)},  # noqa: DTZ001 - the point of the case
+        {"decided_at": datetime(2026, 1, 1)},
     ],
 )
 def test_what_is_no_order_cannot_be_made(changes):
