@@ -48,6 +48,10 @@ lint: $(SETUP) ## ruff, mypy, and the direction of imports
 format: $(SETUP) ## put the code in its one format
 	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format .
 
+.PHONY: docs
+docs: $(SETUP) ## write docs/reference/ from the code
+	@$(BIN)/python docs/generate.py
+
 .PHONY: up down
 up: $(SETUP) ## start the local stack and leave it running
 	@$(BIN)/mbats up

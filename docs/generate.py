@@ -1,0 +1,132 @@
+"""Writes docs/reference/*.md from the code, so that they cannot drift: `make docs`.
+
+`tests/test_docs.py` fails when a page is not what this program writes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from mbats import schemas
+from mbats.cli.main import app
+from mbats.config import ENV_PREFIX, SECRETS, Settings
+from mbats.trading.risk.rules import RULES
+
+REFERENCE = Path(__file__).parent / "reference"
+NOTICE = "<!-- Written by docs/generate.py: change the code, then run `make docs`. -->"
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def settings() -> str:
+    """Return the page of settings."""
+    rows = [
+        (
+            f"`{name}`",
+            f"`{ENV_PREFIX}{name.upper()}`",
+            "" if name in SECRETS or field.default is None else f"`{field.default}`",
+            field.description,
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+    return "\n\n".join(
+        [
+            "# Settings",
+            "Strongest first: command-line flag, environment variable, the file `mbats.toml`, the "
+            "running local stack, default. `mbats config show` says which one won.",
+            markdown(("setting", "environment variable", "default", "what it is"), rows),
+        ]
+    )
+
+
+def tables() -> str:
+    """Return the page of tables."""
+    parts = [
+        "# Tables",
+        "From the files in `terraform/modules/warehouse/schemas/`, which Terraform, `mbats init` "
+        "and the tests read.",
+    ]
+    for (dataset, name), table in schemas.all_tables().items():
+        parts += [f"## {dataset}.{name}", table.description, _layout(table)]
+        rows = [(f"`{f['name']}`", f["type"], f["mode"], f["description"]) for f in table.fields]
+        parts.append(markdown(("column", "type", "mode", "what it is"), rows))
+    return "\n\n".join(parts)
+
+
+def _layout(table: schemas.TableSchema) -> str:
+    said = ["Natural key: " + ", ".join(f"`{key}`" for key in table.primary_key)]
+    if table.time_partitioning:
+        partitioning = table.time_partitioning
+        said.append(f"partitioned by {partitioning['type'].lower()} of `{partitioning['field']}`")
+    if table.clustering:
+        said.append("clustered by " + ", ".join(f"`{name}`" for name in table.clustering))
+    return "; ".join(said) + "."
+
+
+def risk_rules() -> str:
+    """Return the page of pre-trade rules."""
+    rows = [(f"`{r.code}`", r.description, "yes" if r.always else "no") for r in RULES]
+    return "\n\n".join(
+        [
+            "# Pre-trade rules",
+            "Asked in this order before every order; the first that denies names the reason in "
+            "`risk.risk_event`. Orders that can only bring a position nearer to flat are asked "
+            "only where the last column says so.",
+            markdown(("code", "denies when", "asked of reducing orders"), rows),
+        ]
+    )
+
+
+def cli() -> str:
+    """Return the page of commands."""
+    parts = ["# The `mbats` command", "Every command takes `--json` and `--help`."]
+    for path, command in _leaves(typer.main.get_command(app), ()):
+        rows = [
+            (
+                f"`{' '.join(p.opts) if p.param_type_name == 'option' else p.make_metavar(None)}`",
+                getattr(p, "help", None) or "",
+            )
+            for p in command.params
+            if p.name != "help"
+        ]
+        parts += [f"## mbats {' '.join(path)}", command.help, command.epilog]
+        parts.append(markdown(("option", "what it does"), rows))
+    return "\n\n".join(parts)
+
+
+def _leaves(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield path, command
+        return
+    for name, child in children.items():
+        yield from _leaves(child, (*path, name))
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": cli,
+    "settings.md": settings,
+    "tables.md": tables,
+    "risk-rules.md": risk_rules,
+}
+
+
+def pages() -> dict[str, str]:
+    """Return every page by its file name."""
+    return {name: f"{NOTICE}\n\n{write()}\n" for name, write in PAGES.items()}
+
+
+if __name__ == "__main__":
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    for file, text in pages().items():
+        (REFERENCE / file).write_text(text)
