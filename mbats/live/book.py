@@ -39,6 +39,23 @@ class WaitingOrder:
     role: Role
     trade_id: int | None = None
     strategy: str | None = None
+    order_type: str = ""
+    price: Decimal | None = None
+
+    @classmethod
+    def made_by(cls, created: OrderCreated) -> "WaitingOrder":
+        """Return the order that a creation made."""
+        return cls(
+            created.id,
+            created.client_key,
+            created.instrument,
+            created.units,
+            created.role,
+            created.trade_id,
+            created.tag,
+            created.order_type,
+            created.price,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,15 +171,7 @@ class Book:
 
     def _created(self, created: OrderCreated) -> None:
         self._note(created.client_key, created.id)
-        self.orders[created.id] = WaitingOrder(
-            created.id,
-            created.client_key,
-            created.instrument,
-            created.units,
-            created.role,
-            created.trade_id,
-            created.tag,
-        )
+        self.orders[created.id] = WaitingOrder.made_by(created)
 
     def _filled(self, fill: OrderFilled) -> None:
         self.balance = fill.balance
@@ -194,14 +203,10 @@ def _plain(row: WaitingOrder | HeldTrade) -> dict[str, Any]:
 
 
 def _waiting(record: Mapping[str, Any]) -> WaitingOrder:
-    units = record["units"]
-    return WaitingOrder(
-        **{
-            **record,
-            "units": None if units is None else Decimal(units),
-            "role": Role(record["role"]),
-        }
-    )
+    decimals = {
+        name: None if record[name] is None else Decimal(record[name]) for name in ("units", "price")
+    }
+    return WaitingOrder(**{**record, **decimals, "role": Role(record["role"])})
 
 
 def _held(record: Mapping[str, Any]) -> HeldTrade:

@@ -44,11 +44,14 @@ class OrderCreated(Transaction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderRejected(Transaction):
-    """An order was refused and never existed."""
+    """An order was refused and never existed. ``units`` are signed, zero where it had none."""
 
     client_key: str | None
     instrument: str | None
     reason: str
+    order_type: OrderType | str = ""
+    units: Decimal = Decimal(0)
+    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

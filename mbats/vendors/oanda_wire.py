@@ -78,6 +78,9 @@ def transaction(wire: Json) -> Transaction:
             client_key=_client_id(wire),
             instrument=wire.get("instrument"),
             reason=wire.get("rejectReason", ""),
+            order_type=_refused_type(kind.removesuffix("_REJECT")),
+            units=_decimal(wire.get("units")),
+            tag=wire.get("clientExtensions", {}).get("tag"),
         )
     if kind == "ORDER_FILL":
         return _fill(wire, base)
@@ -291,6 +294,10 @@ def _net(position: Json) -> Decimal:
     return _decimal(position.get("long", {}).get("units")) + _decimal(
         position.get("short", {}).get("units")
     )
+
+
+def _refused_type(kind: str) -> OrderType | str:
+    return _ORDERS.get(kind) or _LEGS.get(kind, (kind.lower(),))[0]
 
 
 def _client_id(wire: Json) -> str | None:
