@@ -173,13 +173,15 @@ class OrderProtocol:
                 verdicts.append(self._decide(unresolved.key, found))
         return verdicts
 
-    def checkpoint(self) -> None:
+    def checkpoint(self, values: Mapping[str, str]) -> None:
         """Journal the book as it is: a restart folds the log from here.
 
-        Call it only when everything the listener was told is durable elsewhere, for after a
-        restart the listener is told what comes after the newest checkpoint, and no more.
+        ``values`` are further facts of the session that must survive it. Call it only when
+        everything the listener was told is durable elsewhere, for after a restart the listener is
+        told what comes after the newest checkpoint, and no more.
         """
-        self._journal.append({"record": "checkpoint", "book": self.book.to_record()})
+        record = {"record": "checkpoint", "book": self.book.to_record(), "values": dict(values)}
+        self._journal.append(record)
 
     def _send(self, intent: OrderIntent, send: Callable[[str], Answer]) -> Verdict:
         if intent.key in self._fates:

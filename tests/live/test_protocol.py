@@ -204,7 +204,7 @@ def test_a_replaced_order_is_gone_and_its_successor_waits(desk):
 
 def test_a_restart_from_a_checkpoint_tells_only_what_came_after(desk):
     desk.bot.place(intent())
-    desk.bot.checkpoint()
+    desk.bot.checkpoint({})
     desk.broker.place(intent(9), comment="filled while the bot was dead")
     desk.told.clear()
     desk.restart()
@@ -236,7 +236,7 @@ class Storm(RuleBasedStateMachine):
 
     @rule()
     def kill_after_a_checkpoint(self):
-        self.desk.bot.checkpoint()
+        self.desk.bot.checkpoint({})
         self.desk.restart()
 
     @rule(late=integers(0, 29))

@@ -45,12 +45,13 @@ class Quote:
 class Limits:
     """What an account allows. Amounts are in account currency; None switches a limit off.
 
-    ``daily_loss`` is lost since the last 17:00 New York, ``drawdown`` a fraction of the highest net
+    ``bound_pips`` is how far beyond the market an entry may fill. ``daily_loss`` is lost since the last 17:00 New York, ``drawdown`` a fraction of the highest net
     asset value. ``collar_pips`` bounds how far an order's price may be from the market.
     """
 
     price_age: timedelta = timedelta(seconds=10)
     spread_pips: Decimal | None = Decimal(20)
+    bound_pips: Decimal = Decimal(10)
     collar_pips: Decimal | None = Decimal(100)
     units: Decimal | None = Decimal(1_000_000)
     notional: Decimal | None = Decimal(1_000_000)

@@ -1,0 +1,263 @@
+"""One account's trading: rules before the protocol, the protocol before the wire, events after.
+
+The trader is single-threaded. Streams put prices and transactions into queues; the thread that runs
+the strategies calls :meth:`Trader.take_quote` and :meth:`Trader.receive`, and sends through it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from mbats.live import valuation
+from mbats.live.book import Book
+from mbats.live.events import Event, EventWriter, denial
+from mbats.live.ports import Answer, Broker, Clock, Journal, Lease
+from mbats.live.protocol import Fate, OrderProtocol, Verdict
+from mbats.live.transactions import Transaction
+from mbats.market.instrument import Instrument
+from mbats.market.session import FX
+from mbats.trading.order import OrderIntent, OrderType
+from mbats.trading.risk import portfolio
+from mbats.trading.risk.context import Limits, Quote, RiskContext, Sent, TradingState
+from mbats.trading.risk.portfolio import ApprovalLedger
+from mbats.trading.risk.rules import Denial, check
+
+ENTRY_LIFETIME = timedelta(seconds=10)
+"""How long an entry may live at the broker: well within the quarantine of an unknown order."""
+
+Publish = Callable[[Event], None]
+Told = Callable[[Transaction], None]
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who trades, in what, within which limits."""
+
+    account: str
+    currency: str
+    run_id: str
+    instruments: Mapping[str, Instrument]
+    limits: Limits
+
+
+@dataclass
+class DayMarks:
+    """The values that daily loss and drawdown are measured from; they survive a restart."""
+
+    day: str
+    start: Decimal
+    peak: Decimal
+
+    def update(self, day: str, value: Decimal) -> None:
+        """Take the newest value; a new trading day begins at 17:00 New York."""
+        if day != self.day:
+            self.day, self.start = day, value
+        self.peak = max(self.peak, value)
+
+    def to_record(self) -> dict[str, str]:
+        """Return the marks in plain values."""
+        return {"day": self.day, "start": str(self.start), "peak": str(self.peak)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, str]) -> "DayMarks":
+        """Return the marks that :meth:`to_record` wrote down."""
+        return cls(record["day"], Decimal(record["start"]), Decimal(record["peak"]))
+
+
+class CountedBroker:
+    """The broker, with every order counted against its approval where it leaves the desk."""
+
+    def __init__(self, broker: Broker, ledger: ApprovalLedger) -> None:
+        self._broker = broker
+        self._ledger = ledger
+        self.state = broker.state
+        self.transactions_since = broker.transactions_since
+        self.cancel = broker.cancel
+
+    def place(self, intent: OrderIntent, *, comment: str) -> Answer:
+        """Send one approved order."""
+        self._ledger.send(intent.key)
+        return self._broker.place(intent, comment=comment)
+
+    def replace(self, order_id: int, intent: OrderIntent, *, comment: str) -> Answer:
+        """Send one approved replacement."""
+        self._ledger.send(intent.key)
+        return self._broker.replace(order_id, intent, comment=comment)
+
+
+class Trader:
+    """Trades one account. ``publish`` takes events; ``told`` hears every transaction, once."""
+
+    def __init__(
+        self,
+        account: Account,
+        book: Book,
+        broker: Broker,
+        journal: Journal,
+        lease: Lease,
+        clock: Clock,
+        publish: Publish,
+        told: Told,
+        marks: DayMarks | None = None,
+    ) -> None:
+        self._account = account
+        self._clock = clock
+        self._publish = publish
+        self._told = told
+        self.ledger = ApprovalLedger()
+        self.protocol = OrderProtocol(
+            book, CountedBroker(broker, self.ledger), journal, lease, clock, self._applied
+        )
+        self._writer = EventWriter(account.run_id, book)
+        self._quotes: dict[str, Quote] = {}
+        self._recent: deque[Sent] = deque()
+        self.state = TradingState.ACTIVE
+        self._marks = marks or DayMarks(_trading_day(clock.now()), book.balance, book.balance)
+
+    @property
+    def book(self) -> Book:
+        """The account's orders, trades and positions."""
+        return self.protocol.book
+
+    def take_quote(self, instrument: str, quote: Quote) -> None:
+        """Take the newest price; an older one than is known is dropped."""
+        known = self._quotes.get(instrument)
+        if known is None or quote.time >= known.time:
+            self._quotes[instrument] = quote
+
+    def receive(self, transactions: Iterable[Transaction]) -> None:
+        """Take transactions from the stream."""
+        self.protocol.receive(transactions)
+
+    def submit(self, intent: OrderIntent) -> Verdict | Denial:
+        """Ask the rules, then send, once. Every denial is an event."""
+        context = self.context()
+        denied = check(intent, context)
+        if denied is not None:
+            self._tell_denial(denied, intent, context.now)
+            return denied
+        ready = self._bounded(intent, context)
+        self.ledger.approve(ready.key)
+        verdict = self.protocol.place(ready)
+        return self._sent(ready, verdict, context.now)
+
+    def replace(self, order_id: int, intent: OrderIntent) -> Verdict | Denial:
+        """Ask the rules, then put ``intent`` in the place of a waiting order, once."""
+        context = self.context()
+        denied = check(intent, context)
+        if denied is not None:
+            self._tell_denial(denied, intent, context.now)
+            return denied
+        self.ledger.approve(intent.key)
+        verdict = self.protocol.replace(order_id, intent)
+        return self._sent(intent, verdict, context.now)
+
+    def cancel(self, order_id: int) -> bool:
+        """Cancel a waiting order; return whether it is surely gone."""
+        return self.protocol.cancel(order_id)
+
+    def resolve(self) -> list[Verdict]:
+        """Settle orders of unknown outcome, as far as the log can."""
+        verdicts = self.protocol.resolve()
+        for verdict in verdicts:
+            self._tell(verdict.fate, verdict.detail, "info", order_key=verdict.key)
+        return verdicts
+
+    def breaches(self) -> list[Denial]:
+        """Return the portfolio limits that are broken now: the desk must flatten and halt."""
+        return portfolio.breaches(self.context())
+
+    def net_asset_value(self) -> Decimal:
+        """Return balance and unrealised profit at the newest prices, account currency."""
+        rates = self._rates()
+        return self.book.balance + valuation.unrealised(
+            self.book.trades.values(), self._quotes, rates
+        )
+
+    def checkpoint(self) -> None:
+        """Make the book and the day's marks durable; see :meth:`OrderProtocol.checkpoint`."""
+        self.protocol.checkpoint(self._marks.to_record())
+
+    def context(self) -> RiskContext:
+        """Return the picture that the rules look at."""
+        now = self._clock.now()
+        rates, positions = self._rates(), self.book.positions()
+        value = self.net_asset_value()
+        used = valuation.margin_used(positions, self._account.instruments, rates)
+        self._marks.update(_trading_day(now), value)
+        while self._recent and now - self._recent[0].time >= timedelta(minutes=1):
+            self._recent.popleft()
+        return RiskContext(
+            now=now,
+            state=self.state,
+            limits=self._account.limits,
+            net_asset_value=value,
+            margin_available=max(value - used, Decimal(0)),
+            day_start_value=self._marks.start,
+            peak_value=self._marks.peak,
+            session_open=FX.is_open_at(now),
+            instruments=self._account.instruments,
+            quotes=self._quotes,
+            rates=rates,
+            positions=positions,
+            waiting=len(self.book.orders),
+            recent=tuple(self._recent),
+        )
+
+    def _rates(self) -> dict[str, Decimal]:
+        currencies = {part for name in self._quotes for part in name.rsplit("_", 1)}
+        return valuation.rates(currencies, self._account.currency, self._quotes)
+
+    def _bounded(self, intent: OrderIntent, context: RiskContext) -> OrderIntent:
+        """Give a market entry a worst price and a short life; exits must get out at any price."""
+        if intent.type is not OrderType.MARKET or intent.reduce_only:
+            return intent
+        quote = context.quotes[intent.instrument]
+        room = context.limits.bound_pips * context.instruments[intent.instrument].pip
+        market = quote.ask if intent.side.sign > 0 else quote.bid
+        return replace(
+            intent,
+            price_bound=intent.price_bound or market + room * intent.side.sign,
+            expires_at=context.now + ENTRY_LIFETIME,
+        )
+
+    def _sent(self, intent: OrderIntent, verdict: Verdict, now: datetime) -> Verdict:
+        if verdict.fate not in (Fate.REPEATED, Fate.BLOCKED):
+            self._recent.append(
+                Sent(now, intent.strategy, intent.instrument, intent.signed_units)
+            )
+        if verdict.fate is not Fate.PLACED:
+            self._tell(
+                verdict.fate,
+                verdict.detail,
+                "error" if verdict.fate is Fate.UNKNOWN else "warning",
+                order_key=intent.key,
+                strategy=intent.strategy,
+                instrument=intent.instrument,
+            )
+        return verdict
+
+    def _tell_denial(self, denied: Denial, intent: OrderIntent, now: datetime) -> None:
+        self._tell(
+            denied.code,
+            denied.detail,
+            "warning",
+            order_key=intent.key,
+            strategy=intent.strategy,
+            instrument=intent.instrument,
+        )
+
+    def _tell(self, code: str, detail: str, severity: str, **about: str) -> None:
+        values = {"account": self._account.account, "severity": severity, **about}
+        self._publish(denial(self._account.run_id, code, detail, self._clock.now(), values))
+
+    def _applied(self, transaction: Transaction) -> None:
+        for event in self._writer.events(transaction):
+            self._publish(event)
+        self._told(transaction)
+
+
+def _trading_day(moment: datetime) -> str:
+    return FX.trading_day_of(moment).isoformat()
