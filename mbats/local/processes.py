@@ -66,8 +66,15 @@ def tagged(home: Path) -> dict[str, list[psutil.Process]]:
     return found
 
 
-def family(process: psutil.Process) -> list[psutil.Process]:
-    """Return the process and its descendants."""
+def exists(pid: int) -> bool:
+    """Say whether some process has this id."""
+    return bool(psutil.pid_exists(pid))
+
+
+def family(process: psutil.Process | None) -> list[psutil.Process]:
+    """Return the process and its descendants; none of None."""
+    if process is None:
+        return []
     with suppress(*_Gone):
         return [process, *process.children(recursive=True)]
     return []

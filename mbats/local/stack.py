@@ -124,6 +124,10 @@ class Stack:
         records = state.read(self.home)
         return [self._status(each, records.get(each.name)) for each in self.services.values()]
 
+    def running_settings(self) -> Settings:
+        """Return the settings pointed at the services that are ready now."""
+        return self.settings.model_copy(update=state.endpoints(state.read(self.home)))
+
     def _up(self) -> Up:
         remembered = state.read(self.home)
         kept, others = self._kept(remembered)
@@ -162,9 +166,9 @@ class Stack:
         """Return every living process of this stack by service, remembered or not."""
         ours = processes.tagged(self.home)
         for name, record in records.items():
-            process = record.process()
-            if process:
-                ours.setdefault(name, []).extend(processes.family(process))
+            members = processes.family(record.process())
+            if members:
+                ours.setdefault(name, []).extend(members)
         return ours
 
     def _choose_ports(self, kept: Mapping[str, Record], before: Mapping[str, Record]) -> Site:
@@ -258,7 +262,6 @@ class Stack:
 
     def _status(self, service: Service, record: Record | None) -> Status:
         process = record.process() if record else None
-        members = processes.family(process) if process else []
         condition: Condition = "stopped"
         if record:
             condition = "crashed"
@@ -273,7 +276,7 @@ class Stack:
             addresses={p: f"{ports.HOST}:{n}" for p, n in (record.ports if record else {}).items()},
             pid=process.pid if process else None,
             since=datetime.fromtimestamp(record.started, UTC) if record and process else None,
-            memory=sum(_memory(member) for member in members),
+            memory=sum(_memory(member) for member in processes.family(process)),
             log=self.site.log(service.name),
             data=self.site.data(service.name),
         )
