@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import signal
@@ -257,24 +258,60 @@ def test_the_children_of_a_service_end_with_it_even_when_it_crashed(fake_stack, 
     assert members(home) == []
 
 
-UP = """
-import sys
-sys.path[:0] = [sys.argv[2]]
-import conftest
-from mbats.config import Settings
-from mbats.local.stack import Stack
-services = [conftest.fake_service("storage"), conftest.fake_service("bigquery")]
-print(*Stack(Settings(home=sys.argv[1]), services, any_ports=True).up().started)
+def is_held(lock):
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_two_ups_at_once_wait_for_each_other(fake_stack, service, home):
+    lock, held = home / "stack.lock", []
+
+    def looks(site):
+        held.append(is_held(lock))
+
+    fake_stack(service("storage", fetch=looks, prepare=looks)).up()
+    assert held == [True, True]
+    assert not is_held(lock)
+
+
+def test_two_stacks_of_one_user_choose_their_ports_one_after_the_other(
+    fake_stack, service, tmp_path, monkeypatch
+):
+    lock, held = tmp_path / "machine.lock", []
+    monkeypatch.setattr("mbats.local.stack._machine_lock", lambda: lock)
+    watched = service("storage")
+
+    def launch(site):
+        held.append(is_held(lock))
+        return watched.launch(site)
+
+    fake_stack(replace(watched, launch=launch)).up()
+    assert held == [True]
+    assert not is_held(lock)
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from mbats.local.lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
 """
 
 
-def test_two_ups_at_once_start_each_service_once(fake_stack, home):
-    fake_stack()
-    command = [sys.executable, "-c", UP, str(home), str(Path(__file__).parent)]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = sorted(each.communicate(timeout=60)[0].strip() for each in both)
-    assert said == ["", "storage bigquery"]
-    assert len(members(home)) == 2
+def test_a_lock_goes_when_its_holder_is_killed(tmp_path):
+    lock = tmp_path / "lock"
+    command = [sys.executable, "-c", HOLDS, str(lock)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        assert is_held(lock)
+        holder.kill()
+    assert not is_held(lock)
 
 
 def test_prepare_runs_at_every_up(fake_stack, service):
@@ -330,5 +367,5 @@ def test_the_state_is_replaced_at_once(fake_stack, home, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", power_cut)
     with pytest.raises(OSError, match="power cut"):
-        state.write(home, state.read(home))
+        state.write(home, {"storage": state.read(home)["storage"]})
     assert (home / "stack.json").read_text() == before
