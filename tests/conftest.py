@@ -32,4 +32,4 @@ def stack(tmp_path_factory):
 @pytest.fixture(scope="session")
 def settings(stack) -> Settings:
     """Settings that point at the session's stack."""
-    return stack.up().settings
+    return stack.running_settings()
