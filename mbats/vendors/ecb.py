@@ -19,7 +19,6 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from functools import cached_property
 from importlib import resources
 from itertools import permutations
@@ -31,7 +30,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from mbats.errors import ConfigError, DataError
-from mbats.market.catalogue import find
+from mbats.market import catalogue
 from mbats.market.history import VendorInfo
 from mbats.market.instrument import Instrument
 from mbats.market.newyork import Times, instant
@@ -54,22 +53,20 @@ _MICRO = 10**6
 # Easter and Christmas close TARGET for up to four days; a currency that was not fixed for longer
 # (the Icelandic krona, 2008 to 2018) starts anew and gets no bar across the hole.
 _LONGEST_SPAN = np.timedelta64(7, "D")
-_SIGNIFICANT_DIGITS = 6
-_UNLISTED_SPREAD_PIPS = Decimal(10)
 
 Ints = npt.NDArray[np.int64]
+Unbounded = npt.NDArray[np.object_]  # of Python integers
 
 
 @dataclass(frozen=True)
 class Fixings:
     """The file: when each row was published (UTC, ascending), per currency millionths per euro.
 
-    A rate of 0 stands for a day without a fixing. ``decimals`` is how many the ECB publishes.
+    A rate of 0 stands for a day without a fixing.
     """
 
     instants: Times
     rates: dict[str, Ints]
-    decimals: dict[str, int]
 
 
 class EcbVendor:
@@ -137,29 +134,9 @@ class EcbVendor:
         return found
 
     def _instrument(self, base: str, quote: str) -> Instrument | None:
-        """Return the pair as the catalogue has it; else at six significant digits of its start.
-
-        Measured at the first common fixing, which never changes, so a rerun rounds alike. Against
-        the euro no published digit is lost.
-        """
+        """Return the pair as the catalogue has it; None where the two were never fixed together."""
         both = (self._rates[base] > 0) & (self._rates[quote] > 0)
-        first = int(both.argmax())
-        if not both[first]:
-            return None
-        name = f"{base}_{quote}"
-        if listed := find(name):
-            return listed
-        rate = self._rates[quote][first] / self._rates[base][first]
-        digits = _SIGNIFICANT_DIGITS - 1 - int(np.floor(np.log10(rate)))
-        published = self._file.decimals[quote] if base == _EURO else 0
-        precision = min(max(digits, published, 0), 9)
-        return Instrument(
-            name,
-            pip_location=1 - precision,
-            price_precision=precision,
-            typical_spread_pips=_UNLISTED_SPREAD_PIPS,
-            display_name=f"{base}/{quote}",
-        )
+        return catalogue.instrument(f"{base}_{quote}") if both.any() else None
 
     def _fixings(self, instrument: Instrument) -> tuple[Times, Ints]:
         """Return the instants of the common fixings, and the price in billionths at each."""
@@ -170,11 +147,12 @@ class EcbVendor:
         return self._file.instants[both], price.astype(np.int64) * (10**9 // step)
 
 
-def _divide(over: npt.NDArray[np.object_], under: npt.NDArray[np.object_]) -> npt.NDArray:
+def _divide(over: Unbounded, under: Unbounded) -> Unbounded:
     """Return the integer quotients of unbounded integers, rounded half to even."""
     whole, doubled = over // under, (over % under) * 2
-    odd = (whole % 2).astype(bool)
-    return whole + ((doubled > under) | ((doubled == under) & odd)).astype(int)
+    odd = whole % 2 == 1
+    quotient: Unbounded = whole + ((doubled > under) | ((doubled == under) & odd)).astype(int)
+    return quotient
 
 
 def packaged_file() -> Path:
@@ -216,7 +194,6 @@ def read_fixings(path: Path | None = None) -> Fixings:
     return Fixings(
         instants=published_at(table.column("Date").to_numpy()),
         rates=rates,
-        decimals={code: _decimals(rate) for code, rate in rates.items()},
     )
 
 
@@ -224,7 +201,3 @@ def _millionths(column: pa.ChunkedArray) -> Ints:
     whole = column.combine_chunks().view(pa.decimal128(18, 0)).cast(pa.int64())
     rates: Ints = whole.fill_null(0).to_numpy()
     return rates
-
-
-def _decimals(rates: Ints) -> int:
-    return next(places for places in range(7) if not np.any(rates % 10 ** (6 - places)))

@@ -16,8 +16,8 @@ import pandas as pd
 import pyarrow as pa
 
 from mbats.errors import ConfigError, DataError
+from mbats.market import catalogue
 from mbats.market.bars import PRICE_COLUMNS, SIDES, Side, Times
-from mbats.market.catalogue import find
 from mbats.market.granularity import Granularity
 from mbats.market.history import VendorInfo
 from mbats.market.instrument import Instrument, parse_name
@@ -108,8 +108,8 @@ class FileVendor:
         )
 
     def _instrument(self, name: str) -> Instrument:
-        if listed := find(name):
-            return listed
+        if set(name.split("_")) <= set(catalogue.currencies()):
+            return catalogue.instrument(name)
         precision = min(self._mapping.price_precision, _UNLISTED_PRECISION)
         return Instrument(name, pip_location=1 - precision, price_precision=precision)
 

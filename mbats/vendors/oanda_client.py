@@ -114,7 +114,7 @@ def connect(
     clock: Callable[[], float] = time.monotonic,
 ) -> OandaReader:
     """Return a reader of the OANDA that the settings name. Raises :class:`ConfigError`."""
-    environment = settings.oanda_environment
+    environment: str = settings.oanda_environment
     if environment == "sim":
         environment = _register_simulator(settings.oanda_endpoint)
     token = settings.oanda_token.get_secret_value() if settings.oanda_token else ""

@@ -17,7 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from mbats.errors import DataError
-from mbats.market.bars import INSTANT, Side
+from mbats.market.bars import INSTANT, Side, Times
 from mbats.vendors import cells
 from mbats.vendors.mapping import FileMapping
 from mbats.vendors.pages import times
@@ -28,6 +28,7 @@ KEPT_REPORTS = 1_000
 _PARQUET = (".parquet", ".pq")
 
 Flags = npt.NDArray[np.bool_]
+Lines = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class RowStream:
         )
         return table.filter(pa.array(whole & ~behind))
 
-    def _behind(self, start: npt.NDArray, whole: Flags) -> Flags:
+    def _behind(self, start: Times, whole: Flags) -> Flags:
         """Say which whole rows do not come after every good row before them."""
         micros = np.where(whole, start, self._last).astype("datetime64[us]")
         before = np.maximum.accumulate(np.concatenate([[self._last], micros]))
@@ -198,7 +199,7 @@ def _joined(left: pa.Table, right: pa.Table, tally: Tally) -> Iterator[pa.Table]
         yield both
 
 
-def _report_alone(page: pa.Table, partnered: npt.NDArray | None, tally: Tally) -> None:
+def _report_alone(page: pa.Table, partnered: Lines | None, tally: Tally) -> None:
     alone = np.ones(page.num_rows, dtype=bool)
     if partnered is not None:
         alone[partnered] = False
@@ -207,7 +208,7 @@ def _report_alone(page: pa.Table, partnered: npt.NDArray | None, tally: Tally) -
         tally.leave_out(Path(path), line, "no row of the other side has its time")
 
 
-Page = tuple[pa.RecordBatch, npt.NDArray]
+Page = tuple[pa.RecordBatch, Lines]
 
 
 def _csv_pages(path: Path, mapping: FileMapping, wanted: list[str], tally: Tally) -> Iterator[Page]:
