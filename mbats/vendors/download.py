@@ -174,49 +174,49 @@ def check_series(
     return findings
 
 
+def _start(store: HistoryStore, request: Request, vendor: str) -> datetime:
+    if request.again:
+        return request.earliest
+    newest = store.last_start(request.instrument, request.granularity, vendor)
+    return newest or request.earliest
+
+
 def _load(
     vendor: Vendor,
     store: HistoryStore,
     request: Request,
-    now: datetime,
+    span: tuple[datetime, datetime],
     report: Loaded,
     on_page: OnPage,
 ) -> None:
-    name, granularity = request.instrument, request.granularity
-    newest = None if request.again else store.last_start(name, granularity, vendor.info.vendor)
-    start = newest or request.earliest
-    try:
-        pages = vendor.candles(name, granularity, start, now)
-        good = _finished(_trusted(pages, vendor, name, start, now), now, report)
-        for batch in _batches(good):
-            count = store.merge_bars(granularity, batch)
-            report.pages += 1
-            report.inserted += count.inserted
-            report.updated += count.updated
-            on_page(report)
-    finally:
-        _check(vendor, store, request, now, start, report)
+    pages = vendor.candles(request.instrument, request.granularity, *span)
+    good = _finished(_trusted(pages, vendor, request.instrument, span), span[1], report)
+    for batch in _batches(good):
+        count = store.merge_bars(request.granularity, batch)
+        report.pages += 1
+        report.inserted += count.inserted
+        report.updated += count.updated
+        on_page(report)
 
 
 def _check(
     vendor: Vendor,
     store: HistoryStore,
     request: Request,
-    now: datetime,
-    start: datetime,
+    span: tuple[datetime, datetime],
     report: Loaded,
 ) -> None:
     series = (request.instrument, request.granularity, vendor.info.vendor)
-    findings = check_series(store, series, vendor.info.calendar, now, start)
+    findings = check_series(store, series, vendor.info.calendar, now=span[1], start=span[0])
     report.problems = sum(row["severity"] == "error" for row in findings)
     report.warnings = len(findings) - report.problems
 
 
 def _trusted(
-    pages: Iterable[pa.Table], vendor: Vendor, instrument: str, start: datetime, end: datetime
+    pages: Iterable[pa.Table], vendor: Vendor, instrument: str, span: tuple[datetime, datetime]
 ) -> Iterator[pa.Table]:
     for page in pages:
-        refuse_bad_page(page, instrument, vendor.info.vendor, start, end)
+        refuse_bad_page(page, instrument, vendor.info.vendor, *span)
         yield page
 
 
