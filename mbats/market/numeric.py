@@ -12,6 +12,7 @@ import pyarrow as pa
 NUMERIC = pa.decimal128(38, 9)
 SCALE = 1e9
 _EXACT = 2**53
+_WORD = 2**64 - 1
 
 
 def to_float64(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float64]:
@@ -22,19 +23,27 @@ def to_float64(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float64]:
     array = array.cast(NUMERIC)
     words = np.frombuffer(array.buffers()[1], dtype=np.int64).reshape(-1, 2)
     low, high = words[array.offset : array.offset + len(array)].T
-    if np.any(high != low >> 63) or np.any(np.abs(low) >= _EXACT):
-        raise OverflowError("a NUMERIC of nine million or more does not fit float64 exactly")
     floats: npt.NDArray[np.float64] = low / SCALE
+    large = np.flatnonzero((high != low >> 63) | (low <= -_EXACT) | (low >= _EXACT))
+    for index in large:  # amounts of nine million and more: rare, so exact and slow will do
+        billionths = (int(high[index]) << 64) + (int(low[index]) & _WORD)
+        floats[index] = billionths / 10**9
     return floats
 
 
 def from_float64(values: npt.NDArray[np.float64], precision: int) -> pa.Array:
-    """Return ``values`` as NUMERIC, rounded half to even at ``precision`` decimal places."""
+    """Return ``values`` as NUMERIC, rounded half to even at ``precision`` decimal places.
+
+    Raises :class:`OverflowError` for a value that is not finite or has no digits to spare for
+    that precision (``abs(value) * 10**precision`` of 2**53 or more).
+    """
     scaled = np.rint(np.asarray(values, dtype=np.float64) * 10.0**precision)
-    if not np.all(np.abs(scaled) < _EXACT / 10 ** (9 - precision)):
-        raise OverflowError("a price is not finite, or is nine million or more")
-    billionths = scaled.astype(np.int64) * 10 ** (9 - precision)
-    words = np.empty((len(billionths), 2), dtype=np.int64)
-    words[:, 0] = billionths
-    words[:, 1] = billionths >> 63
-    return pa.Array.from_buffers(NUMERIC, len(billionths), [None, pa.py_buffer(words.tobytes())])
+    if not np.all(np.abs(scaled) < _EXACT):
+        raise OverflowError("a number is not finite, or too large for its decimal places")
+    units, factor = scaled.astype(np.int64), 10 ** (9 - precision)
+    upper, lower = units >> 32, units & 0xFFFFFFFF  # units = upper * 2**32 + lower, lower >= 0
+    carried = upper * factor + (lower * factor >> 32)
+    words = np.empty((len(units), 2), dtype=np.int64)
+    words[:, 0] = (carried << 32) | (lower * factor & 0xFFFFFFFF)
+    words[:, 1] = carried >> 32
+    return pa.Array.from_buffers(NUMERIC, len(units), [None, pa.py_buffer(words.tobytes())])
