@@ -1,4 +1,4 @@
-"""From a journal to the tables of the risk store, each in the Arrow schema of its JSON file."""
+"""From a journal to the rows of the risk store, each table in the Arrow schema of its JSON file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
