@@ -3,9 +3,15 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from mbats.config import Settings
 from mbats.local.stack import Stack
+
+# The same examples in every run, and no deadline: this is a test of answers, not of the machine.
+hypothesis_settings.register_profile("desk", derandomize=True, deadline=None)
+hypothesis_settings.load_profile("desk")
+
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -32,4 +38,4 @@ def stack(tmp_path_factory):
 @pytest.fixture(scope="session")
 def settings(stack) -> Settings:
     """Settings that point at the session's stack."""
-    return stack.up().settings
+    return stack.running_settings()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mbats import __version__
-from mbats.cli import config, context
+from mbats.cli import config, context, doctor, down, env, status, up
 from mbats.cli.output import report
 from mbats.errors import MbatsError
 
@@ -19,6 +19,8 @@ app = typer.Typer(
     help="A quant's whole FX trading desk, from idea to live trading.",
 )
 app.add_typer(config.app, name="config")
+for command in (up, down, status, doctor, env):
+    app.add_typer(command.app)
 
 
 def _version(asked: bool) -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import psutil
 
+from mbats.errors import NotReadyError
+
 HOME_TAG = "_MBATS_STACK"
 SERVICE_TAG = "_MBATS_SERVICE"
 LOG_LIMIT = 5_000_000  # bytes; a longer log is set aside when its service starts
-GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 _Gone = (psutil.NoSuchProcess, psutil.ZombieProcess)
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -25,20 +26,30 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 def spawn(
     home: Path, service: str, command: Sequence[str], environment: Mapping[str, str], log: Path
 ) -> psutil.Process:
-    """Start ``command`` in its own session, its output appended to ``log``."""
+    """Start ``command`` in its own session, its output appended to ``log``.
+
+    Raises :class:`NotReadyError` if the program cannot be run.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > LOG_LIMIT:
         log.replace(log.with_suffix(".log.1"))
     tags = {HOME_TAG: str(home), SERVICE_TAG: service}
-    with log.open("ab") as output:
-        child = subprocess.Popen(
-            command,
-            env={**os.environ, **environment, **tags},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    try:
+        with log.open("ab") as output:
+            child = subprocess.Popen(
+                command,
+                env={**os.environ, **environment, **tags},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise NotReadyError(
+            f"The program of {service} cannot be run: {error}.",
+            tried=[" ".join(command)],
+            mend="mbats doctor",
+        ) from error
     _children[child.pid] = child
     return psutil.Process(child.pid)
 
@@ -66,8 +77,15 @@ def tagged(home: Path) -> dict[str, list[psutil.Process]]:
     return found
 
 
-def family(process: psutil.Process) -> list[psutil.Process]:
-    """Return the process and its descendants."""
+def exists(pid: int) -> bool:
+    """Say whether some process has this id."""
+    return bool(psutil.pid_exists(pid))
+
+
+def family(process: psutil.Process | None) -> list[psutil.Process]:
+    """Return the process and its descendants; none of None."""
+    if process is None:
+        return []
     with suppress(*_Gone):
         return [process, *process.children(recursive=True)]
     return []
@@ -93,7 +111,7 @@ def listener(port: int) -> str:
     return "another program"
 
 
-def stop(processes: Iterable[psutil.Process], grace: float = GRACE) -> None:
+def stop(processes: Iterable[psutil.Process], grace: float) -> None:
     """Ask the processes to end, wait ``grace`` seconds, then kill. A reused id is never hit."""
     asked = list(set(processes))
     for process in asked:

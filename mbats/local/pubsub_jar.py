@@ -23,7 +23,7 @@ ARCHIVE = (
 )
 JAVA_AT_LEAST = 11
 _IN_SDK = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar"
-_MEND = (
+MEND = (
     "gcloud components install pubsub-emulator (Debian: apt-get install "
     "google-cloud-cli-pubsub-emulator), or set MBATS_PUBSUB_JAR to the jar's path"
 )
@@ -42,7 +42,7 @@ def find_jar(site: Site) -> Path | None:
     given = site.settings.pubsub_jar
     if given is not None:
         if not given.is_file():
-            raise ConfigError(f"Setting 'pubsub_jar' names no file: {given}.", mend=_MEND)
+            raise ConfigError(f"Setting 'pubsub_jar' names no file: {given}.", mend=MEND)
         return given.resolve()
     gcloud = shutil.which("gcloud")
     if gcloud:
@@ -86,7 +86,7 @@ def _download(site: Site) -> Path:
                     str(kept),
                     f"{ARCHIVE}: {error}",
                 ],
-                mend=_MEND,
+                mend=MEND,
             ) from error
     return kept
 

@@ -12,24 +12,24 @@ import pyarrow as pa
 NUMERIC = pa.decimal128(38, 9)
 SCALE = 1e9
 _EXACT = 2**53
+_WORD = 2**64 - 1
 
 
 def to_float64(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float64]:
     """Return the decimals of ``column`` as the nearest float64s, shape (rows,).
 
-    Raises ValueError for nulls, which have no float64, and OverflowError for nine million or more.
+    Raises ValueError for nulls, which have no float64.
     """
     if column.null_count:
         raise ValueError(f"{column.null_count} of {len(column)} values are null")
-    if isinstance(column, pa.ChunkedArray):
-        parts = [_words(chunk) for chunk in column.chunks]
-        words = np.concatenate(parts) if parts else np.empty((0, 2), np.int64)
-    else:
-        words = _words(column)
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    words = np.concatenate([np.empty((0, 2), np.int64), *map(_words, chunks)])
     low, high = words.T
-    if np.any(high != low >> 63) or np.any(np.abs(low) >= _EXACT):
-        raise OverflowError("a NUMERIC of nine million or more does not fit float64 exactly")
     floats: npt.NDArray[np.float64] = low / SCALE
+    large = np.flatnonzero((high != low >> 63) | (low <= -_EXACT) | (low >= _EXACT))
+    for index in large:  # amounts of nine million and more: rare, so exact and slow will do
+        billionths = (int(high[index]) << 64) + (int(low[index]) & _WORD)
+        floats[index] = billionths / 10**9
     return floats
 
 
@@ -45,13 +45,16 @@ def _words(array: pa.Array) -> npt.NDArray[np.int64]:
 def from_float64(values: npt.NDArray[np.float64], precision: int) -> pa.Array:
     """Return ``values`` as NUMERIC, rounded half to even at ``precision`` decimal places (0 to 9).
 
-    Raises OverflowError for values that are not finite, or are nine million or more.
+    Raises OverflowError for a value that is not finite or has no digits to spare for that
+    precision (``abs(value) * 10**precision`` of 2**53 or more).
     """
     scaled = np.rint(np.asarray(values, dtype=np.float64) * 10.0**precision)
-    if not np.all(np.abs(scaled) < _EXACT / 10 ** (9 - precision)):
-        raise OverflowError("a price is not finite, or is nine million or more")
-    billionths = scaled.astype(np.int64) * 10 ** (9 - precision)
-    words = np.empty((len(billionths), 2), dtype=np.int64)
-    words[:, 0] = billionths
-    words[:, 1] = billionths >> 63
-    return pa.Array.from_buffers(NUMERIC, len(billionths), [None, pa.py_buffer(words.tobytes())])
+    if not np.all(np.abs(scaled) < _EXACT):
+        raise OverflowError("a number is not finite, or too large for its decimal places")
+    units, factor = scaled.astype(np.int64), 10 ** (9 - precision)
+    upper, lower = units >> 32, units & 0xFFFFFFFF  # units = upper * 2**32 + lower, lower >= 0
+    carried = upper * factor + (lower * factor >> 32)
+    words = np.empty((len(units), 2), dtype=np.int64)
+    words[:, 0] = (carried << 32) | (lower * factor & 0xFFFFFFFF)
+    words[:, 1] = carried >> 32
+    return pa.Array.from_buffers(NUMERIC, len(units), [None, pa.py_buffer(words.tobytes())])

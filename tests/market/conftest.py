@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 
 from mbats.market.bars import BAR_SCHEMA, PARTS, SIDES
-from mbats.market.granularity import Granularity
 from mbats.market.numeric import from_float64
 from mbats.market.session import calendar
 
@@ -28,10 +27,7 @@ def bar_table(
     """Return clean bars of EUR_USD for every expected start: a seeded random walk."""
     times = calendar(calendar_name)
     starts = times.expected_starts(granularity, start, end)
-    if calendar_name == "ecb":
-        ends = times.bar_end(starts)
-    else:
-        ends = Granularity(granularity).bar_end(starts)
+    ends = times.bar_end(granularity, starts)
     rng = np.random.default_rng(seed)
     close = 1.1 + np.cumsum(rng.normal(0, 1e-4, len(starts)))
     opened = np.concatenate([[1.1], close[:-1]])
@@ -57,7 +53,7 @@ def bar_table(
     return pa.table(columns, schema=BAR_SCHEMA)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_table() -> MakeTable:
     """Return the maker of clean bar tables."""
     return bar_table

@@ -51,13 +51,24 @@ def test_nulls_are_refused(chunked: bool) -> None:
         to_float64(pa.chunked_array([column]) if chunked else column)
 
 
-@pytest.mark.parametrize("value", ["9007200", "-9007200", "1e20"])
-def test_what_float64_cannot_hold_exactly_is_refused(value: str) -> None:
-    with pytest.raises(OverflowError, match="nine million"):
-        to_float64(pa.array([Decimal(value)], NUMERIC))
+@pytest.mark.parametrize(
+    "value", ["9007199.254740992", "9007200", "-9007200", "12345678901234567890.123456789"]
+)
+def test_large_amounts_are_the_nearest_float64_too(value: str) -> None:
+    assert to_float64(pa.array([Decimal(value)], NUMERIC))[0] == float(value)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 9.1e6])
+@given(
+    amounts=st.lists(st.integers(-(2**50), 2**50), min_size=1),
+    precision=st.integers(0, 9),
+)
+def test_any_amount_of_50_bits_comes_back_exactly(amounts: list[int], precision: int) -> None:
+    exact = [Decimal(a).scaleb(-precision) for a in amounts]
+    floats = np.array([float(e) for e in exact])
+    assert from_float64(floats, precision).to_pylist() == exact
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 9.1e10])
 def test_what_is_no_price_is_refused(value: float) -> None:
     with pytest.raises(OverflowError, match="not finite"):
         from_float64(np.array([1.0, value]), 5)

@@ -1,0 +1,521 @@
+"""backtrader's simulated broker with an FX margin account, sided prices and costs.
+
+Everything the class does not override is backtrader's own (``facts``: rules 7 to 16): which bar
+an order is tested on, in which order, and at which price. What differs, and why:
+
+* **Account.** Opening costs no cash. Cash is the balance; value is the net asset value, balance
+  plus unrealised profit at the price each position could be closed at (bid for a long).
+* **Margin.** One rule: an order is refused (status Margin) if filling it would enlarge a position
+  and leave more margin used than there is net asset value. It is checked when the order arrives,
+  with the orders of the same step before it counted as filled, and again at the fill. Children of
+  a bracket only reduce and need none.
+* **Close-out.** At a bar's end, net asset value below half the margin used closes everything at
+  that bar's closing prices and cancels what is pending, as OANDA does.
+* **Sides.** Buys trigger and fill on ask, sells on bid. Market and stop fills slip; limits do not.
+* **Stale bars.** An order is tested only on a bar of its feed that is new in this step and began
+  no earlier than the order was decided. backtrader would test it on a bar long gone (rule 17).
+* **Several strategies** share the money; each has positions of its own, as in a hedging account.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import backtrader as bt
+
+from mbats.backtest import journal as kept
+from mbats.backtest.commission import FxCommission, RateCursor
+from mbats.backtest.feed import NumpyFeed
+from mbats.backtest.journal import EventRecord, FillRecord, FinancingRecord, Journal
+from mbats.errors import RefusedError
+from mbats.trading.costs import CLOSEOUT_FRACTION, Terms
+
+Progress = Callable[[int], None]
+_NEVER = float("inf")
+_TRAILING = (bt.Order.StopTrail, bt.Order.StopTrailLimit)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloverNum:
+    """A 17:00 New York, in backtrader's float days, and the days of financing it charges."""
+
+    at: float
+    days: int
+
+
+class Holding:
+    """One strategy's position in one instrument, and what it was worth at the last step's end."""
+
+    __slots__ = ("feed", "info", "instrument", "margin", "position", "strategy", "unrealised")
+
+    def __init__(self, strategy: int, feed: NumpyFeed, info: FxCommission) -> None:
+        self.strategy = strategy
+        self.instrument: str = feed.instrument
+        self.feed = feed
+        self.info = info
+        self.position = bt.Position()
+        self.unrealised = 0.0
+        self.margin = 0.0
+
+
+class FxBroker(bt.brokers.BackBroker):
+    """An FX margin account; see the module. Balances are floats in account currency.
+
+    ``terms`` and ``cursors`` are by instrument; ``rollovers`` ascend; ``progress`` is called with
+    the number of steps done, every ``progress_every`` steps.
+    """
+
+    params = (
+        ("terms", {}),
+        ("cursors", {}),
+        ("rollovers", ()),
+        ("progress", None),
+        ("progress_every", 1000),
+    )
+
+    def init(self) -> None:
+        """Reset the account to its starting cash."""
+        super().init()
+        self.journal = Journal()
+        self.acting = 0  # the strategy whose turn it is
+        self.step = -1
+        self._all: list[NumpyFeed] = list(self.cerebro.datas) if hasattr(self, "cerebro") else []
+        self._feeds: dict[str, NumpyFeed] = {}
+        self._holdings: dict[tuple[int, str], Holding] = {}
+        self._open: dict[tuple[int, str], Holding] = {}
+        self._rollovers: Sequence[RolloverNum] = self.p.rollovers
+        self._rollover_index = 0
+        self._rollover_at = _NEVER
+        self._now: float | None = None
+        self._matching = False
+        self._slippage = 0.0
+        self._role: str | None = None
+        self._report_at = self.p.progress_every if self.p.progress else _NEVER
+
+    def start(self) -> None:
+        """Reset, and take the run's feeds: the finest feed of an instrument trades it."""
+        super().start()
+        feeds = self._all
+        for feed in sorted(feeds, key=lambda f: (f._timeframe, f._compression), reverse=True):
+            self._feeds[feed.instrument] = feed
+        terms: Mapping[str, Terms] = self.p.terms
+        cursors: Mapping[str, RateCursor] = self.p.cursors
+        for name, feed in self._feeds.items():
+            info = FxCommission(terms[name], cursors[name], lambda: self.now)
+            for each in feeds:
+                if each.instrument == name:
+                    self.addcommissioninfo(info, name=each._name)
+
+    # The clock: the end of the bars of this step.
+
+    @property
+    def now(self) -> float:
+        """The instant of the current step, in backtrader's float days."""
+        if self._now is None:
+            self._now = max(
+                (d.lines.datetime[0] for d in self._all if d.row >= 0), default=float("-inf")
+            )
+        return self._now
+
+    def next(self) -> None:
+        """Play one step: activate, check, finance, match, value."""
+        self.step += 1
+        self._now = None
+        if self.step >= self._report_at:
+            self.p.progress(self.step)
+            self._report_at += self.p.progress_every
+        if self.pending or self.submitted or self._open:
+            self._matching = True
+            self._play()
+            self._matching = False
+
+    def _play(self) -> None:
+        while self._toactivate:
+            self._toactivate.popleft().activate()
+        if self.submitted:
+            self.check_submitted()
+        if self._open and self._rollover_at <= self.now:
+            self._finance(min(d.bar_start() for d in self._all if self._is_new(d)))
+        if self.pending:
+            self._match()
+        if self._open:
+            if self._rollover_at <= self.now:
+                self._finance(self.now)
+            self._mark()
+            if self._value < CLOSEOUT_FRACTION * self.margin_used:
+                self._close_out()
+        elif self._value != self.cash:
+            self._value = self.cash
+
+    def _is_new(self, feed: NumpyFeed) -> bool:
+        return feed.row >= 0 and feed.lines.datetime[0] == self.now
+
+    def _match(self) -> None:
+        """Test the pending orders once each, in order of arrival, as backtrader does."""
+        self.pending.append(None)
+        while (order := self.pending.popleft()) is not None:
+            if order.expire():
+                order.reason = "expired"
+                self.notify(order)
+                self._ococheck(order)
+                self._bracketize(order, cancel=True)
+            elif not order.active() or not self._testable(order):
+                self.pending.append(order)
+            else:
+                self._try_exec(order)
+                if order.alive():
+                    self.pending.append(order)
+                elif order.status == bt.Order.Completed:
+                    self._bracketize(order)
+
+    def _testable(self, order: Any) -> bool:
+        feed = order.data
+        return self._is_new(feed) and feed.bar_start() >= order.decided
+
+    # Orders in.
+
+    def buy(self, owner: Any, data: NumpyFeed, *args: Any, **kwargs: Any) -> Any:
+        """Send a buy to the instrument's finest feed; arguments as backtrader's."""
+        return super().buy(owner, self._feeds[data.instrument], *args, **kwargs)
+
+    def sell(self, owner: Any, data: NumpyFeed, *args: Any, **kwargs: Any) -> Any:
+        """Send a sell to the instrument's finest feed; arguments as backtrader's."""
+        return super().sell(owner, self._feeds[data.instrument], *args, **kwargs)
+
+    def submit(self, order: Any, check: bool = True) -> Any:
+        """Stamp the order with the instant and the position it was decided at, and take it."""
+        order.decided = self.now
+        if order.data.row < 0:
+            return self._reject_unpriced(order)
+        key = (order.owner._id, order.data.instrument)
+        in_flight = sum(
+            o.executed.remsize
+            for o in self.submitted
+            if o.exectype == bt.Order.Market and (o.owner._id, o.data.instrument) == key
+        )
+        held = self._holdings[key].position.size if key in self._holdings else 0.0
+        self.journal.number(order, kept.intended_role(order, held + in_flight))
+        if order.exectype in _TRAILING and not order.params.price:
+            spread = order.data.half_spread_at(3)  # a stop trails the side it would fill on
+            order.created.price += spread if order.isbuy() else -spread
+        return super().submit(order, check=check)
+
+    def _reject_unpriced(self, order: Any) -> Any:
+        """Reject an order on a feed without a bar yet: backtrader would price it from the last."""
+        self.journal.number(order, kept.ENTRY)
+        order.reason = "no_price_yet"
+        order.reject(self)
+        self.notify(order)
+        return order
+
+    def check_submitted(self) -> None:
+        """Accept or refuse what arrived since the last step; see the margin rule."""
+        nav = self.cash + sum(h.unrealised for h in self._open.values())
+        used = sum(h.margin for h in self._open.values())
+        planned: dict[tuple[int, str], float] = {}
+        while self.submitted:
+            order = self.submitted.popleft()
+            if self._take_children(order) is None:
+                continue
+            if order.parent is None:
+                holding = self._holding(order)
+                key = (holding.strategy, holding.instrument)
+                before = planned.get(key, holding.position.size)
+                after = before + order.executed.remsize
+                more = abs(after) - abs(before)
+                margin = holding.info.getoperationcost(more, order.created.price)
+                if more > 0 and used + margin > nav:
+                    self._refuse(order)
+                    continue
+                used += margin if more > 0 else -margin
+                planned[key] = after
+            self.submit_accept(order)
+
+    def _refuse(self, order: Any) -> None:
+        order.reason = "insufficient_margin"
+        order.margin()
+        self.notify(order)
+        self._ococheck(order)
+        self._bracketize(order, cancel=True)
+
+    def cancel(self, order: Any, bracket: bool = False) -> bool:
+        """Cancel a pending order; ``bracket`` where its bracket ended, not the strategy's wish."""
+        order.reason = "bracket_ended" if bracket else "client_request"
+        return bool(super().cancel(order, bracket=bracket))
+
+    def notify(self, order: Any) -> None:
+        """Tell the strategy, and keep the event."""
+        number = self.journal.numbers[order.ref]
+        feed = order.data
+        row = feed.row if self._matching and self._is_new(feed) else -1
+        self.journal.events.append(
+            EventRecord(
+                self.step,
+                self._all.index(feed) if row >= 0 else -1,
+                row,
+                number,
+                kept.EVENTS[order.status],
+                order.__dict__.get("reason"),
+            )
+        )
+        super().notify(order)
+
+    def refuse_size(self, owner: Any, data: NumpyFeed, is_buy: bool, reason: str) -> None:
+        """Keep that a strategy's order was never sent: the sizer found no valid size."""
+        self.journal.refuse(self.step, owner._id, data.instrument, is_buy, reason)
+
+    # Fills.
+
+    def _try_exec(self, order: Any) -> None:
+        feed = order.data
+        self._slippage = self.p.terms[feed.instrument].slippage
+        feed.tick_open, feed.tick_high, feed.tick_low, feed.tick_close = feed.quote(order.isbuy())
+        super()._try_exec(order)
+
+    def _slip_up(self, pmax: float, price: float, doslip: bool = True, lim: bool = False) -> float:
+        if lim:
+            self._slippage = 0.0
+        return price + self._slippage
+
+    def _slip_down(
+        self, pmin: float, price: float, doslip: bool = True, lim: bool = False
+    ) -> float:
+        if lim:
+            self._slippage = 0.0
+        return price - self._slippage
+
+    def _execute(
+        self,
+        order: Any,
+        ago: int | None = None,
+        price: float | None = None,
+        cash: float | None = None,
+        position: bt.Position | None = None,
+        dtcoc: float | None = None,
+    ) -> None:
+        """Fill ``order`` at ``price``; what it enlarges only if there is margin for it."""
+        if price is None:
+            return
+        holding = self._holding(order)
+        info, held = holding.info, holding.position
+        size = order.executed.remsize
+        before, entry = held.size, held.price
+        _, _, opened, closed = held.pseudoupdate(size, price)
+        refused = opened and not self._affordable(holding, closed, opened, price)
+        if refused:
+            opened = 0
+        closed_commission = info.getcommission(closed, price) if closed else 0.0
+        opened_commission = info.getcommission(opened, price) if opened else 0.0
+        realised = info.profitandloss(-closed, entry, price) if closed else 0.0
+        executed = closed + opened
+        if executed:
+            self.cash += realised - closed_commission - opened_commission
+            held.update(executed, price, order.data.datetime.datetime())
+            self._keep_open(holding, before, price)
+            self._record(
+                order, holding, executed, closed, opened, price, realised,
+                closed_commission + opened_commission,
+            )  # fmt: skip
+            order.execute(
+                order.data.datetime[0], executed, price,
+                closed, info.getvaluesize(-closed, entry), closed_commission,
+                opened, info.getvaluesize(opened, price), opened_commission,
+                holding.margin, realised, held.size, held.price,
+            )  # fmt: skip
+            order.addcomminfo(info)
+            self.notify(order)
+            self._ococheck(order)
+        if refused:
+            self._refuse(order)
+
+    def _affordable(self, holding: Holding, closed: float, opened: float, price: float) -> bool:
+        others = [h for h in self._open.values() if h is not holding]
+        held = holding.position
+        nav = self.cash + sum(h.unrealised for h in others)
+        used = sum(h.margin for h in others)
+        if closed:
+            nav += holding.info.profitandloss(-closed, held.price, price)
+        else:
+            nav += holding.unrealised
+            used += holding.margin
+        return bool(used + holding.info.getoperationcost(opened, price) <= nav)
+
+    def _keep_open(self, holding: Holding, before: float, price: float) -> None:
+        """Keep what the next margin check needs until the step's end values it anew."""
+        size = holding.position.size
+        key = (holding.strategy, holding.instrument)
+        if not self._open and size:
+            self._aim_rollover(holding.feed.bar_start())
+        if not size:
+            self._open.pop(key, None)
+            holding.unrealised = holding.margin = 0.0
+            return
+        self._open[key] = holding
+        kept_share = size / before if before * size > 0 and abs(size) < abs(before) else 1.0
+        holding.unrealised *= kept_share if before * size > 0 else 0.0
+        holding.margin = holding.info.getoperationcost(size, price)
+
+    def _record(
+        self,
+        order: Any,
+        holding: Holding,
+        size: float,
+        closed: float,
+        opened: float,
+        price: float,
+        realised: float,
+        commission: float,
+    ) -> None:
+        feed = order.data
+        number = self.journal.numbers[order.ref]
+        half = feed.half_spread_at(3 if self._role == kept.CLOSEOUT else 0)
+        slippage = 0.0 if order.exectype == bt.Order.Limit else self._slippage
+        sign = 1.0 if size > 0 else -1.0
+        intended = self.journal.orders[number - 1].role
+        role = self._role or _role_of_fill(intended, opened)
+        self.journal.fills.append(
+            FillRecord(
+                step=self.step,
+                feed=self._all.index(feed),
+                row=feed.row,
+                order=number,
+                strategy=holding.strategy,
+                instrument=holding.instrument,
+                size=size,
+                closed=closed,
+                opened=opened,
+                price=price,
+                mid=price - sign * (half + slippage),
+                half_spread=half,
+                slippage=slippage,
+                commission=commission,
+                realised=realised,
+                rate=holding.info.rate,
+                position=holding.position.size,
+                average=holding.position.price,
+                role=role,
+            )
+        )
+
+    # Value, financing, close-out.
+
+    def _holding(self, order: Any) -> Holding:
+        key = (order.owner._id, order.data.instrument)
+        if key not in self._holdings:
+            info = self.getcommissioninfo(order.data)
+            self._holdings[key] = Holding(key[0], self._feeds[key[1]], info)
+        return self._holdings[key]
+
+    def _mark(self) -> None:
+        """Value the open positions at the prices they could be closed at now."""
+        nav = self.cash
+        for holding in self._open.values():
+            position, info = holding.position, holding.info
+            size, rate = position.size, info.rate
+            price = holding.feed.exit_price(size)
+            holding.unrealised = size * (price - position.price) * rate
+            holding.margin = info.terms.margin(size, price, rate)
+            nav += holding.unrealised
+        self._value = nav
+
+    @property
+    def margin_used(self) -> float:
+        """Margin that the open positions hold, at the last valuation."""
+        return sum(h.margin for h in self._open.values())
+
+    def _aim_rollover(self, after: float) -> None:
+        self._rollover_index = bisect_right(self._rollovers, after, key=lambda r: r.at)
+        self._next_rollover()
+
+    def _next_rollover(self) -> None:
+        index = self._rollover_index
+        self._rollover_at = self._rollovers[index].at if index < len(self._rollovers) else _NEVER
+
+    def _finance(self, until: float) -> None:
+        """Charge every rollover up to ``until`` to the positions that are open."""
+        while self._rollover_at <= until:
+            days = self._rollovers[self._rollover_index].days
+            for holding in self._open.values():
+                info, feed = holding.info, holding.feed
+                late = self._is_new(feed) and feed.bar_start() >= self._rollover_at
+                price = feed.close[-1] if late and feed.row else feed.close[0]
+                amount = info.terms.financing(holding.position.size, price, info.rate, days)
+                self.cash += amount
+                self.journal.financing.append(
+                    FinancingRecord(
+                        self.step,
+                        len(self.journal.fills),
+                        holding.strategy,
+                        holding.instrument,
+                        amount,
+                    )
+                )
+            self._rollover_index += 1
+            self._next_rollover()
+
+    def _close_out(self) -> None:
+        """Close every position at this bar's closing prices and cancel what is pending."""
+        for order in list(self.pending):
+            order.reason = "margin_closeout"
+            if super().cancel(order, bracket=True):
+                self._pchildren.pop(getattr(order.parent, "ref", order.ref), None)
+        self._toactivate.clear()
+        self._role = kept.CLOSEOUT
+        for holding in list(self._open.values()):
+            size = holding.position.size
+            kind = bt.order.SellOrder if size > 0 else bt.order.BuyOrder
+            owner = self.cerebro.runningstrats[holding.strategy]
+            order = kind(owner=owner, data=holding.feed, size=abs(size))
+            order.decided, order.reason = self.now, "margin_closeout"
+            self._ocoize(order, None)
+            self.journal.number(order, kept.CLOSEOUT)
+            order.submit()
+            order.accept()
+            self.notify(order)
+            self._slippage = holding.info.terms.slippage
+            worse = -self._slippage if size > 0 else self._slippage
+            self._execute(order, ago=0, price=holding.feed.exit_price(size) + worse)
+        self._role = None
+        self._value = self.cash
+
+    # What strategies, sizers and backtrader itself ask.
+
+    def getposition(self, data: NumpyFeed) -> bt.Position:
+        """Return the acting strategy's position in the instrument of ``data``."""
+        holding = self._holdings.get((self.acting, data.instrument))
+        return holding.position if holding else bt.Position()
+
+    def get_value(
+        self, datas: Sequence[NumpyFeed] | None = None, mkt: bool = False, lever: bool = False
+    ) -> float:
+        """Return the net asset value, or the acting strategy's signed notional in ``datas``."""
+        if datas is None:
+            return float(self._value)
+        return sum(
+            self.getcommissioninfo(d).getvalue(self.getposition(d), d.close[0]) for d in datas
+        )
+
+    getvalue = get_value
+
+    def get_fundvalue(self) -> float:
+        """Return the net asset value of one of the account's notional shares."""
+        return float(self._value / self._fundshares)
+
+    fundvalue = property(get_fundvalue)
+
+    def add_cash(self, cash: float) -> None:
+        """Refuse: a deposit in mid-run would read as profit."""
+        raise RefusedError(
+            "A backtest's account takes no deposits or withdrawals.", mend="start with more cash"
+        )
+
+    def holdings(self) -> Iterator[Holding]:
+        """Yield the open positions."""
+        yield from self._open.values()
+
+
+def _role_of_fill(intended: str, opened: float) -> str:
+    if opened:
+        return kept.ENTRY
+    return kept.EXIT if intended == kept.ENTRY else intended

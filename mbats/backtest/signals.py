@@ -1,0 +1,99 @@
+"""The logger for machine learning: mid prices and every indicator of the strategies, per bar.
+
+backtrader keeps each indicator's values in an array, so they are read once, after the run. A
+feature is named by the indicator's ``plotname``, or by its class where it has none; a line
+beyond the first adds its own name. Two of one name on one feed are numbered from the second.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import backtrader as bt
+import numpy as np
+import pyarrow as pa
+
+from mbats import schemas
+from mbats.backtest.feed import NumpyFeed
+from mbats.backtest.rows import Names, numeric, table
+from mbats.market.bars import Floats
+
+
+def signals(strategies: Sequence[bt.Strategy], names: Names) -> pa.Table:
+    """Return ``signal``: a row a bar of each strategy's feeds that carry an indicator."""
+    parts = [
+        _rows(feed, names.strategies[index], features, names.run_id)
+        for index, strategy in enumerate(strategies)
+        for feed in strategy.datas
+        if (features := indicator_values(strategy, feed))
+    ]
+    return pa.concat_tables(parts) if parts else none()
+
+
+def none() -> pa.Table:
+    """Return no rows of ``signal``."""
+    return schemas.table("risk", "signal").arrow.empty_table()
+
+
+def indicator_values(strategy: bt.Strategy, feed: NumpyFeed) -> dict[str, Floats]:
+    """Return by feature name the values of the indicators on ``feed``, NaN while warming up.
+
+    Arrays have shape (bars,).
+    """
+    found: dict[str, Floats] = {}
+    for indicator in strategy.getindicators_lines():
+        if _feed_of(indicator, strategy.datas) is feed:
+            for name, values in _lines(indicator, len(feed.bars)):
+                found[_unused(name, found)] = values
+    return found
+
+
+def _feed_of(indicator: Any, feeds: Sequence[NumpyFeed]) -> NumpyFeed | None:
+    """Climb an indicator's clocks to the feed that it ticks with."""
+    clock = indicator
+    while clock is not None:
+        for feed in feeds:
+            if clock is feed or any(clock is line for line in feed.lines.lines):
+                return feed
+        above = clock.__dict__.get("_clock")
+        owner = clock.__dict__.get("_owner")
+        clock = above if above is not None else owner
+    return None
+
+
+def _lines(indicator: Any, bars: int) -> Iterator[tuple[str, Floats]]:
+    plotname = indicator.plotinfo.plotname or type(indicator).__name__
+    for number, (alias, line) in enumerate(
+        zip(indicator.getlinealiases(), indicator.lines.lines, strict=False)
+    ):
+        values = np.full(bars, np.nan)
+        known = np.frombuffer(line.array, dtype=np.float64)[:bars]
+        values[: len(known)] = known
+        yield (f"{plotname}.{alias}" if number else plotname), values
+
+
+def _unused(name: str, taken: dict[str, Floats]) -> str:
+    number, unused = 2, name
+    while unused in taken:
+        unused, number = f"{name}_{number}", number + 1
+    return unused
+
+
+def _rows(feed: NumpyFeed, strategy: str, features: dict[str, Floats], run_id: str) -> pa.Table:
+    mid, count = feed.bars.mid, len(feed.bars)
+    values = [np.where(np.isfinite(v), v, None).tolist() for v in features.values()]
+    columns = {
+        "run_id": run_id,
+        "strategy": strategy,
+        "instrument": feed.instrument,
+        "time": feed.bars.start,
+        "known_at": feed.bars.end,
+        "open": numeric(mid.open),
+        "high": numeric(mid.high),
+        "low": numeric(mid.low),
+        "close": numeric(mid.close),
+        "indicators": [
+            json.dumps(dict(zip(features, row, strict=True))) for row in zip(*values, strict=True)
+        ],
+    }
+    return table("signal", columns, count)
