@@ -17,6 +17,7 @@ from mbats.live.ports import Answer, Broker, Clock, Journal, Lease
 from mbats.live.protocol import Fate, OrderProtocol, Verdict
 from mbats.live.transactions import Transaction
 from mbats.market.instrument import Instrument
+from mbats.market.newyork import instant
 from mbats.market.session import FX
 from mbats.trading.order import OrderIntent, OrderType
 from mbats.trading.risk import portfolio
@@ -197,7 +198,7 @@ class Trader:
             margin_available=max(value - used, Decimal(0)),
             day_start_value=self._marks.start,
             peak_value=self._marks.peak,
-            session_open=FX.is_open_at(now),
+            session_open=bool(FX.is_open(instant(now))),
             instruments=self._account.instruments,
             quotes=self._quotes,
             rates=rates,
@@ -225,9 +226,7 @@ class Trader:
 
     def _sent(self, intent: OrderIntent, verdict: Verdict, now: datetime) -> Verdict:
         if verdict.fate not in (Fate.REPEATED, Fate.BLOCKED):
-            self._recent.append(
-                Sent(now, intent.strategy, intent.instrument, intent.signed_units)
-            )
+            self._recent.append(Sent(now, intent.strategy, intent.instrument, intent.signed_units))
         if verdict.fate is not Fate.PLACED:
             self._tell(
                 verdict.fate,
@@ -260,4 +259,4 @@ class Trader:
 
 
 def _trading_day(moment: datetime) -> str:
-    return FX.trading_day_of(moment).isoformat()
+    return str(FX.trading_day(instant(moment)))

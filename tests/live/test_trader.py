@@ -1,0 +1,156 @@
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from mbats.live.book import Book
+from mbats.live.protocol import QUARANTINE, Fate
+from mbats.live.trader import ENTRY_LIFETIME, Account, DayMarks, Trader
+from mbats.market.instrument import Instrument
+from mbats.trading.order import Side
+from mbats.trading.risk.context import Limits, Quote, TradingState
+from mbats.trading.risk.portfolio import UnapprovedOrderError
+from mbats.trading.risk.rules import Denial
+from tests.live.fakes import PRICE, START, FakeBroker, HeldLease, ManualClock, MemoryJournal, intent
+
+D = Decimal
+INSTRUMENTS = {
+    "EUR_USD": Instrument("EUR_USD", -4, 5),
+    "USD_JPY": Instrument("USD_JPY", -2, 3),
+}
+
+
+class Desk:
+    def __init__(self, **limits):
+        self.clock = ManualClock()
+        self.broker = FakeBroker(self.clock)
+        self.events = []
+        self.told = []
+        self.trader = Trader(
+            Account("A", "USD", "run-1", INSTRUMENTS, Limits(**limits)),
+            Book.opened_at(self.broker.state()),
+            self.broker,
+            MemoryJournal(),
+            HeldLease(),
+            self.clock,
+            self.events.append,
+            self.told.append,
+        )
+        self.quote("EUR_USD", PRICE, PRICE + D("0.0001"))
+
+    def quote(self, name, bid, ask):
+        self.trader.take_quote(name, Quote(D(bid), D(ask), self.clock.now()))
+
+    def rows(self, table):
+        return [e.row for e in self.events if e.table == table]
+
+
+@pytest.fixture
+def desk():
+    return Desk()
+
+
+def test_an_approved_order_leaves_its_events(desk):
+    assert desk.trader.submit(intent()).fate is Fate.PLACED
+    assert [r["event"] for r in desk.rows("order_event")] == ["accepted", "filled"]
+    (fill,) = desk.rows("fill")
+    assert fill["order_key"] == intent().key
+    assert (fill["units"], fill["position_units"], fill["strategy"]) == (1000, 1000, "S")
+    assert len({e.row["event_id"] for e in desk.events}) == len(desk.events)
+    assert [t.id for t in desk.told] == [996, 997]
+
+
+def test_a_denied_order_is_an_event_and_never_an_order(desk):
+    desk.trader.state = TradingState.HALTED
+    denied = desk.trader.submit(intent())
+    assert isinstance(denied, Denial)
+    assert desk.broker.sent == []
+    (row,) = desk.rows("risk_event")
+    assert (row["code"], row["order_key"], row["severity"]) == (
+        "KILL_SWITCH",
+        intent().key,
+        "warning",
+    )
+
+
+def test_a_market_entry_has_a_worst_price_and_a_short_life(desk):
+    sent = []
+    place = desk.broker.place
+    desk.broker.place = lambda i, *, comment: (sent.append(i), place(i, comment=comment))[1]
+    desk.trader.submit(intent())
+    desk.clock.advance(5)
+    desk.quote("EUR_USD", PRICE, PRICE + D("0.0001"))
+    desk.trader.submit(replace(intent(1), side=Side.SELL, reduce_only=True))
+    entry, closing = sent
+    assert entry.price_bound == PRICE + D("0.0001") + D("0.0010")
+    assert entry.expires_at == START + ENTRY_LIFETIME
+    assert (closing.price_bound, closing.expires_at) == (None, None)
+
+
+def test_an_entry_dies_before_it_is_given_up():
+    assert ENTRY_LIFETIME + timedelta(seconds=10) <= QUARANTINE
+
+
+def test_an_unknown_outcome_is_an_event_and_so_is_its_end(desk):
+    desk.broker.fault = "dropped"
+    assert desk.trader.submit(intent()).fate is Fate.UNKNOWN
+    assert desk.rows("risk_event")[-1]["code"] == "unknown"
+    desk.trader.resolve()
+    assert desk.rows("risk_event")[-1]["code"] == "placed"
+
+
+def test_what_goes_out_without_an_approval_stops_everything(desk):
+    with pytest.raises(UnapprovedOrderError):
+        desk.trader.protocol.place(intent())
+    assert desk.broker.sent == []
+
+
+def test_net_asset_value_closes_longs_at_the_bid_and_converts(desk):
+    desk.trader.submit(intent())
+    desk.quote("EUR_USD", PRICE + D("0.0050"), PRICE + D("0.0060"))
+    assert desk.trader.net_asset_value() == D("10005.00000")
+    desk.quote("USD_JPY", D(150), D(150))
+    desk.trader.submit(replace(intent(1, instrument="USD_JPY", units=100), side=Side.SELL))
+    # opened at 1.1 by the fake broker: a loss of 148.9 yen a unit, at 150 yen a dollar
+    assert desk.trader.net_asset_value() == D(10_005) + (D("1.1") - 150) * 100 / 150
+
+
+def test_margin_of_what_is_held_is_not_available_again():
+    desk = Desk(gross_exposure=None, net_currency_exposure=None, notional=None)
+    desk.trader.submit(intent(units=150_000))
+    desk.clock.advance(5)
+    desk.quote("EUR_USD", PRICE, PRICE + D("0.0001"))
+    denied = desk.trader.submit(intent(1, units=50_000))
+    assert denied.code == "MARGIN"
+
+
+def test_a_day_begins_at_five_in_new_york_and_the_peak_stays():
+    desk = Desk(daily_loss=D(100))
+    desk.trader.submit(intent(units=100_000))
+    desk.quote("EUR_USD", PRICE - D("0.0010"), PRICE)
+    assert [b.code for b in desk.trader.breaches()] == ["DAILY_LOSS"]
+    desk.clock.advance(10 * 3600)  # 22:00 UTC is 17:00 in New York
+    desk.quote("EUR_USD", PRICE - D("0.0010"), PRICE)
+    assert desk.trader.breaches() == []
+    assert desk.trader.context().peak_value >= D(10_000)
+
+
+def test_the_marks_of_the_day_survive_being_written_down():
+    marks = DayMarks("2026-11-23", D("10000.5"), D("10100"))
+    assert DayMarks.from_record(marks.to_record()) == marks
+
+
+def test_an_older_price_does_not_replace_a_newer_one(desk):
+    old = Quote(D("0.5"), D("0.6"), START - timedelta(seconds=1))
+    desk.trader.take_quote("EUR_USD", old)
+    assert desk.trader.context().quotes["EUR_USD"].bid == PRICE
+
+
+def test_a_replay_of_the_log_writes_the_same_events(desk):
+    desk.trader.submit(intent())
+    first = [e.row for e in desk.events]
+    again = Desk()
+    again.broker.log = []
+    again.trader.receive(desk.broker.log)
+    assert [e.row for e in again.events] == first
