@@ -70,7 +70,11 @@ def _environments(stack: Stack) -> Iterator[Finding]:
         name, path = f"environment {each.name}", made.path(each)
         if made.is_current(each):
             yield Finding(name, "ok", str(path))
-        elif not path.exists():
+            continue
+        if environments.machine_python(each.python) is None:
+            what = f"none on this machine; `mbats up` asks uv for one (for {each.name})"
+            yield Finding(f"python {each.python}", "note", what)
+        if not path.exists():
             yield Finding(name, "note", f"{path} is not made yet; `mbats up` makes it")
         elif (path / environments.STAMP).exists():
             yield Finding(name, "wrong", f"{path} is not of today's pins", "mbats up")

@@ -78,6 +78,15 @@ def test_a_fresh_clone_is_told_what_up_will_make(fake_stack, jar):
     assert "does not run" in found["storage"].what
 
 
+def test_a_python_that_the_environment_wants_and_the_machine_lacks_is_a_note(
+    fake_stack, jar, monkeypatch
+):
+    monkeypatch.setattr(environments, "machine_python", lambda version: None)
+    found = findings(fake_stack())[f"python {EMULATORS.python}"]
+    assert found.level == "note"
+    assert "uv" in found.what
+
+
 def test_an_environment_of_other_pins_is_old(healthy, made):
     (made / STAMP).write_text("others")
     assert "not of today's pins" in wrong(healthy)["environment emulators"].what
