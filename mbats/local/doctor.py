@@ -1,7 +1,6 @@
 """What may be wrong with the local stack on this machine, each finding with its mend."""
 
 import fcntl
-import hashlib
 import shutil
 import sys
 import time
@@ -19,6 +18,8 @@ from mbats.local.stack import Stack, Status, tail
 
 ROOM_NEEDED = 2_000_000_000  # bytes; the environments take 1.1 GB
 PYTHONS = ((3, 11), (3, 13))
+# gRPC obeys the one for https on plain channels too.
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 
 Level = Literal["ok", "note", "wrong"]
 
@@ -69,7 +70,11 @@ def _environments(stack: Stack) -> Iterator[Finding]:
         name, path = f"environment {each.name}", made.path(each)
         if made.is_current(each):
             yield Finding(name, "ok", str(path))
-        elif not path.exists():
+            continue
+        if environments.machine_python(each.python) is None:
+            what = f"none on this machine; `mbats up` asks uv for one (for {each.name})"
+            yield Finding(f"python {each.python}", "note", what)
+        if not path.exists():
             yield Finding(name, "note", f"{path} is not made yet; `mbats up` makes it")
         elif (path / environments.STAMP).exists():
             yield Finding(name, "wrong", f"{path} is not of today's pins", "mbats up")
@@ -97,7 +102,7 @@ def _jar(stack: Stack, jar: Path | None) -> Finding:
         what = "on this machine there is none; `mbats up` tries to download it"
         return Finding("pubsub jar", "wrong", what, pubsub_jar.MEND)
     ours = jar == pubsub_jar.cached_jar(stack.site)
-    if ours and hashlib.sha256(jar.read_bytes()).hexdigest() != pubsub_jar.SHA256:
+    if ours and pubsub_jar.sha256(jar) != pubsub_jar.SHA256:
         return Finding("pubsub jar", "wrong", f"{jar} is damaged", f"rm {jar} && mbats up")
     return Finding("pubsub jar", "ok", str(jar))
 
@@ -125,7 +130,7 @@ def _gb() -> str:
 
 def _proxy(environ: Mapping[str, str]) -> Iterator[Finding]:
     given = {name.lower(): value for name, value in environ.items()}
-    proxy = next((n for n in ("http_proxy", "all_proxy", "grpc_proxy") if given.get(n)), None)
+    proxy = next((name for name in PROXIES if given.get(name)), None)
     if proxy is None:
         return
     spared = [part.strip() for part in given.get("no_proxy", "").split(",")]

@@ -7,7 +7,7 @@ children with it. A process id alone is never trusted: it is compared with the s
 
 import os
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -69,12 +69,23 @@ def find(pid: int, started: float) -> psutil.Process | None:
 def tagged(home: Path) -> dict[str, list[psutil.Process]]:
     """Return all living processes that carry this stack's home, by service."""
     found: dict[str, list[psutil.Process]] = {}
+    for process, environ in _of_stacks():
+        if environ[HOME_TAG] == str(home):
+            found.setdefault(environ.get(SERVICE_TAG, ""), []).append(process)
+    return found
+
+
+def homes() -> set[Path]:
+    """Return the homes of all stacks that have living processes."""
+    return {Path(environ[HOME_TAG]) for _, environ in _of_stacks()}
+
+
+def _of_stacks() -> Iterator[tuple[psutil.Process, Mapping[str, str]]]:
     for process in psutil.process_iter():
         with suppress(*_Gone, psutil.AccessDenied):
             environ = process.environ()
-            if environ.get(HOME_TAG) == str(home) and process.status() != psutil.STATUS_ZOMBIE:
-                found.setdefault(environ.get(SERVICE_TAG, ""), []).append(process)
-    return found
+            if HOME_TAG in environ and process.status() != psutil.STATUS_ZOMBIE:
+                yield process, environ
 
 
 def exists(pid: int) -> bool:

@@ -53,6 +53,12 @@ def find_jar(site: Site) -> Path | None:
     return cached if cached.is_file() else None
 
 
+def sha256(file: Path) -> str:
+    """Return the digest of a file, in hexadecimal."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def _version_of(jar: Path) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", jar.name)]
 
@@ -74,7 +80,7 @@ def _download(site: Site) -> Path:
         try:
             with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
                 extracted = _extract(_fetch(ARCHIVE, Path(folder) / "archive"), Path(folder))
-                if hashlib.sha256(extracted.read_bytes()).hexdigest() != SHA256:
+                if sha256(extracted) != SHA256:
                     raise OSError("the jar's sha256 is not the pinned one")
                 extracted.replace(kept)
         except (OSError, tarfile.TarError) as error:

@@ -68,8 +68,9 @@ class Stack:
     """The services of one home. Several stacks, each with its own home, run side by side.
 
     ``any_ports`` ignores the preferred ports, for tests. ``patience`` is how many seconds a
-    service may take until it answers; ``recheck`` how many one that runs already may; ``grace``
-    how many it has to end before it is killed.
+    service may take until it answers; ``recheck`` how many one that runs already may (it may be
+    busy with a load, and must not be killed for that); ``grace`` how many it has to end before
+    it is killed.
     """
 
     def __init__(
@@ -79,8 +80,8 @@ class Stack:
         *,
         any_ports: bool = False,
         say: Say = silent,
-        patience: float = 60.0,
-        recheck: float = 5.0,
+        patience: float = 120.0,
+        recheck: float = 30.0,
         grace: float = 5.0,
     ) -> None:
         self.settings = settings

@@ -33,6 +33,15 @@ def to_float64(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float64]:
     return floats
 
 
+def to_float64_or_nan(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """Return the decimals of ``column`` as :func:`to_float64` does, and NaN for nulls."""
+    if not column.null_count:
+        return to_float64(column)
+    floats = to_float64(column.fill_null(pa.scalar(0, NUMERIC)))
+    floats[column.is_null().to_numpy(zero_copy_only=False)] = np.nan
+    return floats
+
+
 def _words(array: pa.Array) -> npt.NDArray[np.int64]:
     """Return the low and high words of each billionths integer, shape (rows, 2), without a copy."""
     array = array.cast(NUMERIC)

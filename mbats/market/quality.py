@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from mbats.errors import DataError
-from mbats.market.bars import PARTS, SIDES, Floats, Ohlc
+from mbats.market.bars import PARTS, SIDES, Ohlc
 from mbats.market.checks import CHECKS, Check, Series, Thresholds
 from mbats.market.granularity import Granularity
-from mbats.market.numeric import NUMERIC, to_float64
+from mbats.market.numeric import to_float64_or_nan
 from mbats.market.session import calendar
 
 
@@ -66,7 +66,8 @@ def _series(
         table.column(name).cast(pa.timestamp("us")).to_numpy() for name in ("start", "end_time")
     )
     prices = {
-        side: Ohlc(*(_floats(table.column(f"{side}_{part}")) for part in PARTS)) for side in SIDES
+        side: Ohlc(*(to_float64_or_nan(table.column(f"{side}_{part}")) for part in PARTS))
+        for side in SIDES
     }
     return Series(
         instrument=names["instrument"],
@@ -81,10 +82,3 @@ def _series(
         now=now,
         limits=limits,
     )
-
-
-def _floats(column: pa.ChunkedArray) -> Floats:
-    missing = column.is_null().to_numpy()
-    values = to_float64(column.fill_null(pa.scalar(0, NUMERIC)))
-    values[missing] = np.nan
-    return values

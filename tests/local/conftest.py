@@ -2,6 +2,7 @@ import os
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mbats.config import Settings
@@ -56,9 +57,8 @@ def service():
 @pytest.fixture
 def stranger():
     """A process that is none of the stack's."""
-    import psutil
-
     child = psutil.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=os.environ)
     yield child
-    child.kill()
-    child.wait()
+    if child.poll() is None:
+        child.kill()
+        child.wait()

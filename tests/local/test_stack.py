@@ -369,3 +369,18 @@ def test_the_state_is_replaced_at_once(fake_stack, home, monkeypatch):
     with pytest.raises(OSError, match="power cut"):
         state.write(home, {"storage": state.read(home)["storage"]})
     assert (home / "stack.json").read_text() == before
+
+
+def test_only_the_stack_of_a_dead_test_session_is_swept_up(
+    fake_stack, home, stranger, stop_abandoned
+):
+    fake_stack().up()
+    stop_abandoned()
+    assert len(members(home)) == 2
+    (home / "owner.json").write_text(json.dumps([stranger.pid, stranger.create_time()]))
+    stop_abandoned()
+    assert len(members(home)) == 2
+    stranger.kill()
+    stranger.wait()
+    stop_abandoned()
+    assert members(home) == []

@@ -7,12 +7,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 
 from mbats.market.bars import BAR_SCHEMA, PARTS, SIDES
 from mbats.market.numeric import from_float64
 from mbats.market.session import calendar
 
 MakeTable = Callable[..., pa.Table]
+
+# No timed asserts: a deadline would make tests fail on a busy machine.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def bar_table(

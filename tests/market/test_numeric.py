@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mbats.market.numeric import NUMERIC, from_float64, to_float64
+from mbats.market.numeric import NUMERIC, from_float64, to_float64, to_float64_or_nan
 
 ticks = st.lists(st.integers(-899_999_999_999, 899_999_999_999), max_size=50)
 
@@ -85,3 +85,11 @@ def test_empty_columns_are_fine() -> None:
     assert to_float64(pa.array([], NUMERIC)).shape == (0,)
     assert to_float64(pa.chunked_array([], NUMERIC)).shape == (0,)
     assert len(from_float64(np.empty(0), 5)) == 0
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_nulls_become_nan_where_asked(chunked: bool) -> None:
+    column = pa.array([Decimal("1.25"), None, Decimal(-3)], NUMERIC).slice(0, 3)
+    floats = to_float64_or_nan(pa.chunked_array([column]) if chunked else column)
+    assert np.array_equal(floats, [1.25, np.nan, -3.0], equal_nan=True)
+    assert to_float64_or_nan(column.slice(2)).tolist() == [-3.0]
