@@ -163,7 +163,7 @@ class Trader:
         """Settle orders of unknown outcome, as far as the log can."""
         verdicts = self.protocol.resolve()
         for verdict in verdicts:
-            self._tell(verdict.fate, verdict.detail, "info", order_key=verdict.key)
+            self.tell(verdict.fate, verdict.detail, "info", order_key=verdict.key)
         return verdicts
 
     def breaches(self) -> list[Denial]:
@@ -226,9 +226,17 @@ class Trader:
 
     def _sent(self, intent: OrderIntent, verdict: Verdict, now: datetime) -> Verdict:
         if verdict.fate not in (Fate.REPEATED, Fate.BLOCKED):
-            self._recent.append(Sent(now, intent.strategy, intent.instrument, intent.signed_units))
+            self._recent.append(
+                Sent(
+                    now,
+                    intent.strategy,
+                    intent.instrument,
+                    intent.signed_units,
+                    intent.reduce_only,
+                )
+            )
         if verdict.fate is not Fate.PLACED:
-            self._tell(
+            self.tell(
                 verdict.fate,
                 verdict.detail,
                 "error" if verdict.fate is Fate.UNKNOWN else "warning",
@@ -239,7 +247,7 @@ class Trader:
         return verdict
 
     def _tell_denial(self, denied: Denial, intent: OrderIntent, now: datetime) -> None:
-        self._tell(
+        self.tell(
             denied.code,
             denied.detail,
             "warning",
@@ -248,7 +256,8 @@ class Trader:
             instrument=intent.instrument,
         )
 
-    def _tell(self, code: str, detail: str, severity: str, **about: str) -> None:
+    def tell(self, code: str, detail: str, severity: str, **about: str) -> None:
+        """Publish a risk event; ``about`` are further columns of ``risk_event``."""
         values = {"account": self._account.account, "severity": severity, **about}
         self._publish(denial(self._account.run_id, code, detail, self._clock.now(), values))
 
