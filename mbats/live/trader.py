@@ -128,6 +128,10 @@ class Trader:
         if known is None or quote.time >= known.time:
             self._quotes[instrument] = quote
 
+    def quote(self, instrument: str) -> Quote | None:
+        """Return the newest price, or None before the first."""
+        return self._quotes.get(instrument)
+
     def receive(self, transactions: Iterable[Transaction]) -> None:
         """Take transactions from the stream."""
         self.protocol.receive(transactions)
@@ -176,6 +180,11 @@ class Trader:
         return self.book.balance + valuation.unrealised(
             self.book.trades.values(), self._quotes, rates
         )
+
+    def rate(self, currency: str) -> Decimal | None:
+        """Return account currency for one unit of ``currency``; None while no price leads there."""
+        rates = valuation.rates((currency,), self._account.currency, self._quotes)
+        return rates.get(currency)
 
     def checkpoint(self) -> None:
         """Make the book and the day's marks durable; see :meth:`OrderProtocol.checkpoint`."""
