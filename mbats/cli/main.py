@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mbats import __version__
-from mbats.cli import config, context, doctor, down, env, status, up
+from mbats.cli import config, context, doctor, down, env, sim, status, up
 from mbats.cli.output import report
 from mbats.errors import MbatsError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.add_typer(config.app, name="config")
 for command in (up, down, status, doctor, env):
     app.add_typer(command.app)
+app.command(epilog="Example: mbats sim --seed 7 --speed 60 --faults 0.05")(sim.sim)
 
 
 def _version(asked: bool) -> None:
