@@ -438,3 +438,19 @@ def test_two_strategies_keep_apart_what_is_theirs():
     assert one.orders
     assert not two.orders
     assert {r["strategy"] for r in rig.rows("fill")} == {"one"}
+
+
+def test_a_bracket_strategy_leaves_its_position_to_its_legs_after_a_restart():
+    strategy = load_strategy(
+        "rsi_stochastic", {"rsi_period": "5", "k_period": "5", "stop_ranges": "30"}
+    )
+    ticks, middle = random_ticks(minutes=60, seed=3), START + 30 * MINUTE
+    rig = Rig()
+    rig.only(strategy, [t for t in ticks if t.time < middle], patience=59)
+    held, sent = rig.position(), len(rig.broker.placed)
+    past = aggregate(columns(ticks), "M1", "test", until=middle)
+    rig.clock.time = middle
+    rig.past.recents["EUR_USD"] = lambda after: Recent(past, rig.clock.now(), empty=True)
+    rig.only(strategy, [t for t in ticks if t.time >= middle], patience=59)
+    assert held != 0
+    assert "exit" not in [i.role for i in rig.broker.placed[sent:]]
