@@ -94,6 +94,7 @@ class SimBroker:
         self.faults = deque()
         self.placed = []
         self.unreadable = 0
+        self.depth = None  # units at the best price, and nothing behind it; None is plenty
 
     def state(self):
         last = str(self.account.ledger.last_id)
@@ -144,7 +145,15 @@ class SimBroker:
         self.engine.advance(at)
         precision = self.instruments[name].price_precision
         bid, ask = (int(side.scaleb(precision)) for side in (tick.bid, tick.ask))
-        self.engine.put_price(SimQuote(name, at, bid, ask, precision, tick.tradeable))
+        steps = (
+            {}
+            if self.depth is None
+            else {
+                "bid_steps": ((0, self.depth),),
+                "ask_steps": ((0, self.depth),),
+            }
+        )
+        self.engine.put_price(SimQuote(name, at, bid, ask, precision, tick.tradeable, **steps))
 
 
 class Script:
@@ -277,6 +286,22 @@ class Rig:
         return self.broker.state().positions.get(name, Decimal(0))
 
 
+class Rows(bt.Indicator):
+    """Keeps every bar that its feed shows, whoever is told."""
+
+    lines = ("shown",)
+
+    def __init__(self):
+        self.rows = []
+
+    def next(self):
+        self.lines.shown[0] = 0.0
+        lines = self.data.lines
+        self.rows.append(
+            tuple(getattr(lines, n)[0] for n in ("datetime", "open", "high", "low", "close"))
+        )
+
+
 class Recording(bt.Strategy):
     """Keeps every order and trade notification; ``plan`` maps a bar's number to what to do."""
 
@@ -284,6 +309,7 @@ class Recording(bt.Strategy):
 
     def __init__(self):
         self.orders, self.trades, self.seen, self.statuses, self.messages = [], [], [], [], []
+        self.rows = {data._name: Rows(data).rows for data in self.datas}
 
     def notify_order(self, order):
         self.orders.append((order.ref, order.getstatusname(), order))
@@ -303,7 +329,7 @@ class Recording(bt.Strategy):
         self.next()
 
     def next(self):
-        self.seen.append(self.data.datetime.datetime().replace(tzinfo=UTC))
+        self.seen.append(max(data.bar.end for data in self.datas if data.bar))
         action = (self.p.plan or {}).get(len(self.seen))
         if action is not None:
             action(self)
