@@ -94,7 +94,6 @@ class SimBroker:
         self.faults = deque()
         self.placed = []
         self.unreadable = 0
-        self.depth = None  # units at the best price, and nothing behind it; None is plenty
 
     def state(self):
         last = str(self.account.ledger.last_id)
@@ -145,15 +144,7 @@ class SimBroker:
         self.engine.advance(at)
         precision = self.instruments[name].price_precision
         bid, ask = (int(side.scaleb(precision)) for side in (tick.bid, tick.ask))
-        steps = (
-            {}
-            if self.depth is None
-            else {
-                "bid_steps": ((0, self.depth),),
-                "ask_steps": ((0, self.depth),),
-            }
-        )
-        self.engine.put_price(SimQuote(name, at, bid, ask, precision, tick.tradeable, **steps))
+        self.engine.put_price(SimQuote(name, at, bid, ask, precision, tick.tradeable))
 
 
 class Script:
@@ -227,11 +218,11 @@ CALM = Limits(price_age=timedelta(minutes=10), spread_pips=None, orders_per_minu
 class Rig:
     """One account with its journal; :meth:`run` is one life of the bot on it."""
 
-    def __init__(self, names=("EUR_USD",), limits=CALM, **account):
+    def __init__(self, names=("EUR_USD",), limits=CALM, make_broker=None, **account):
         self.names = list(names)
         self.clock = ManualClock()
         self.clock.time = START
-        self.broker = SimBroker(names, **account)
+        self.broker = make_broker(self.clock) if make_broker else SimBroker(names, **account)
         self.journal = MemoryJournal()
         self.limits = limits
         self.events = []

@@ -33,7 +33,12 @@ def history(ticks, until):
         builder.add(tick)
     builder.advance(until)
     ended = before and before[0].time < until.replace(second=0, microsecond=0)
-    return Recent(stored(before, until) if ended else None, until, builder.forming, empty=builder.forming is None)
+    return Recent(
+        stored(before, until) if ended else None,
+        until,
+        builder.forming,
+        empty=builder.forming is None,
+    )
 
 
 def rows_of(ticks, until=None):
