@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import backtrader as bt
 import pytest
@@ -24,6 +25,10 @@ FLAT = ["1.1"] * 8
 SECOND = timedelta(seconds=1)
 
 
+def _with(sent, do, strategy):
+    do(strategy, sent)
+
+
 def bought(plan=None, closes=FLAT, size=1000, entry=None, rig=None, **options):
     """Run a plan whose second bar sends ``entry``; return the rig, the strategy, the orders."""
     sent = {}
@@ -32,10 +37,7 @@ def bought(plan=None, closes=FLAT, size=1000, entry=None, rig=None, **options):
         sent["entry"] = (entry or (lambda s: s.buy(size=size)))(strategy)
 
     rig = rig or Rig()
-    steps = {
-        2: enter,
-        **{bar: (lambda f: lambda s: f(s, sent))(f) for bar, f in (plan or {}).items()},
-    }
+    steps = {2: enter, **{bar: partial(_with, sent, do) for bar, do in (plan or {}).items()}}
     strategy = rig.only(Recording, ticks_at(closes), parameters={"plan": steps}, **options)
     return rig, strategy, sent
 
