@@ -89,6 +89,7 @@ class NumpyFeed(bt.feed.DataBase):
         for name, values in zip(LINES, self._columns(), strict=True):
             line = getattr(self.lines, name)
             line.array = array("d", values.tobytes()) + padding
+        self._row = len(self.bars)
         self.home()
 
     def advance(self, size: int = 1, datamaster: object = None, ticks: bool = True) -> None:
