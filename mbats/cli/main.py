@@ -8,6 +8,7 @@ import typer
 
 from mbats import __version__
 from mbats.cli import config, context
+from mbats.cli.init import init
 from mbats.cli.output import report
 from mbats.errors import MbatsError
 
@@ -19,6 +20,7 @@ app = typer.Typer(
     help="A quant's whole FX trading desk, from idea to live trading.",
 )
 app.add_typer(config.app, name="config")
+app.command(epilog="Example: mbats init --dry-run")(init)
 
 
 def _version(asked: bool) -> None:
