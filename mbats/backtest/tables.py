@@ -22,8 +22,18 @@ from mbats.backtest.result import RunResult
 from mbats.market.bars import Bars
 
 Kind = Literal[
-    "text", "count", "money", "round", "cost", "change", "points", "share", "number", "price",
-    "time", "day",
+    "text",
+    "count",
+    "money",
+    "round",
+    "cost",
+    "change",
+    "points",
+    "share",
+    "number",
+    "price",
+    "time",
+    "day",
 ]
 """How a cell is shown. ``money``, ``round`` (money without cents), ``change`` and ``points``
 (fractions, the latter without its percent sign) are signed and coloured; ``cost`` and ``share``
@@ -87,7 +97,7 @@ def figures(result: RunResult, instrument: str = ALL) -> Mapping[str, Any]:
 def per_instrument(result: RunResult, bars: Iterable[Bars] = ()) -> Table:
     """Return the figures of each instrument and of the whole; ``bars`` add the market's change."""
     market = {one.instrument: _change(one) for one in bars if len(one)}
-    columns = (
+    columns: tuple[Column, ...] = (
         Column("Instrument", "instrument"),
         Column("Trades", "trades_closed", "count"),
         Column("Won", "win_rate", "share"),
@@ -182,8 +192,7 @@ def monthly(curve: Curve) -> Table:
         Column("Year", "return", "points"),
     )
     rows = tuple(
-        (str(year), *grid[year], float(change))
-        for year, change in zip(grid, by_year, strict=True)
+        (str(year), *grid[year], float(change)) for year, change in zip(grid, by_year, strict=True)
     )
     return Table("monthly", "Monthly returns, %", columns, rows)
 
@@ -300,7 +309,9 @@ def shown(value: object, kind: Kind, currency: str = "USD") -> str:
 
 def tone(value: object, kind: Kind) -> Literal["gain", "loss", ""]:
     """Return whether a signed cell is a gain or a loss; costs and shares are neither."""
-    if kind not in ("money", "round", "change", "points") or not isinstance(value, int | float | Decimal):
+    if kind not in ("money", "round", "change", "points") or not isinstance(
+        value, int | float | Decimal
+    ):
         return ""
     if not value:
         return ""
@@ -342,4 +353,3 @@ def flat(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         else:
             rows.append((prefix + name, value))
     return rows
-

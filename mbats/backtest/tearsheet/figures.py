@@ -1,6 +1,6 @@
 """The figures of the tear sheet, as Plotly JSON. Colours are CSS variables: the page's theme."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,7 @@ def all_figures(result: RunResult, bars: Iterable[Bars] = ()) -> list[Figure]:
     return [figure for figure in made if figure is not None]
 
 
-def _line(
-    name: str, time: Any, values: Floats, colour: str, hover: str, **more: Any
-) -> Trace:
+def _line(name: str, time: Any, values: Floats, colour: str, hover: str, **more: Any) -> Trace:
     return {
         "type": "scatter",
         "mode": "lines",
