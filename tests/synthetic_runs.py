@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from mbats import schemas
-from mbats.backtest.curve import instant
 from mbats.backtest.result import RESULT_TABLES, RunResult
 from mbats.market.bars import Bars, Ohlc
+from mbats.market.newyork import to_datetime
 
 PAIRS = {
     "EUR_USD": 1.20,
@@ -30,7 +30,9 @@ NINE = Decimal("1e-9")
 def synthetic_bars(instrument: str, days: int, seed: int, start: datetime | None = None) -> Bars:
     """Daily bars of a random walk, weekdays only, 21:00 to 21:00 UTC."""
     rng = np.random.default_rng([seed, *instrument.encode()])
-    first = np.datetime64((start or datetime(2016, 1, 3, 21, tzinfo=UTC)).replace(tzinfo=None), "us")
+    first = np.datetime64(
+        (start or datetime(2016, 1, 3, 21, tzinfo=UTC)).replace(tzinfo=None), "us"
+    )
     starts = first + np.arange(days * 7 // 5 + 7) * np.timedelta64(1, "D")
     weekday = (starts.astype("datetime64[D]").astype(int) + 4) % 7  # 0 is Sunday
     starts = starts[(weekday != 5) & (weekday != 6)][:days]
@@ -95,7 +97,9 @@ class _Run:
         exit_price = round(float(close[exit_] - close[entry] + bent), 5)
         notional = units * entry_price * rate
         gross = sign * units * (exit_price - entry_price) * rate
-        spread, slip, fee = (2 * notional * k * self.cost for k in (HALF_SPREAD, SLIPPAGE, COMMISSION))
+        spread, slip, fee = (
+            2 * notional * k * self.cost for k in (HALF_SPREAD, SLIPPAGE, COMMISSION)
+        )
         financing = notional * NIGHT * (exit_ - entry) * self.cost
         gross, spread, slip, fee, financing = map(_d, (gross, spread, slip, fee, financing))
         window = slice(entry, exit_ + 1)
@@ -109,8 +113,8 @@ class _Run:
             {
                 "instrument": bars.instrument,
                 "direction": "long" if sign > 0 else "short",
-                "entry_time": instant(bars.start[entry]),
-                "exit_time": instant(bars.start[exit_]),
+                "entry_time": to_datetime(bars.start[entry]),
+                "exit_time": to_datetime(bars.start[exit_]),
                 "entry_price": _d(entry_price),
                 "exit_price": _d(exit_price),
                 "units": Decimal(units),
@@ -127,7 +131,9 @@ class _Run:
                 "pnl_per_bar": _d(float(pnl) / (exit_ - entry)),
                 "mfe_fraction": max(favourable, 0.0),
                 "mae_fraction": min(adverse, 0.0),
-                "exit_reason": str(self.rng.choice(["stop_loss", "take_profit", "reversal", "exit"])),
+                "exit_reason": str(
+                    self.rng.choice(["stop_loss", "take_profit", "reversal", "exit"])
+                ),
             }
         )
         self._mark(bars, entry, exit_, sign * units * rate, entry_price, float(pnl))
@@ -139,7 +145,7 @@ class _Run:
         self.rows["position"].append(
             {
                 "instrument": bars.instrument,
-                "time": instant(bars.end[-1]),
+                "time": to_datetime(bars.end[-1]),
                 "units": Decimal(units),
                 "average_price": _d(price),
                 "price": _d(last),
@@ -157,7 +163,7 @@ class _Run:
         key = f"order-{number}"
         common = {
             "event_id": f"{self.run_id}-{number}",
-            "time": instant(bars.start[at]),
+            "time": to_datetime(bars.start[at]),
             "order_key": key,
             "instrument": bars.instrument,
             "side": "buy" if side > 0 else "sell",
@@ -221,7 +227,7 @@ class _Run:
         for index, (b, f, n, g, e, d) in enumerate(zip(*columns, strict=True)):
             self.rows["equity"].append(
                 {
-                    "time": instant(bars.end[index]),
+                    "time": to_datetime(bars.end[index]),
                     "net_asset_value": _d(n),
                     "balance": _d(b),
                     "unrealised_pnl": _d(f),
@@ -245,8 +251,8 @@ class _Run:
             "instruments": [one.instrument for one in bars],
             "granularity": "D",
             "vendor": "synthetic",
-            "data_start": instant(bars[0].start[0]),
-            "data_end": instant(bars[0].end[-1]),
+            "data_start": to_datetime(bars[0].start[0]),
+            "data_end": to_datetime(bars[0].end[-1]),
             "bars": sum(len(one) for one in bars),
             "data_snapshot": "sha256:" + "9f2c4b1e" * 8,
             "account_currency": "USD",

@@ -22,7 +22,18 @@ from mbats.backtest.result import RunResult
 from mbats.market.bars import Bars
 
 Kind = Literal[
-    "text", "count", "money", "round", "cost", "change", "points", "share", "number", "price", "time"
+    "text",
+    "count",
+    "money",
+    "round",
+    "cost",
+    "change",
+    "points",
+    "share",
+    "number",
+    "price",
+    "time",
+    "day",
 ]
 """How a cell is shown. ``money``, ``round`` (money without cents), ``change`` and ``points``
 (fractions, the latter without its percent sign) are signed and coloured; ``cost`` and ``share``
@@ -86,7 +97,7 @@ def figures(result: RunResult, instrument: str = ALL) -> Mapping[str, Any]:
 def per_instrument(result: RunResult, bars: Iterable[Bars] = ()) -> Table:
     """Return the figures of each instrument and of the whole; ``bars`` add the market's change."""
     market = {one.instrument: _change(one) for one in bars if len(one)}
-    columns = (
+    columns: tuple[Column, ...] = (
         Column("Instrument", "instrument"),
         Column("Trades", "trades_closed", "count"),
         Column("Won", "win_rate", "share"),
@@ -181,20 +192,9 @@ def monthly(curve: Curve) -> Table:
         Column("Year", "return", "points"),
     )
     rows = tuple(
-        (str(year), *grid[year], float(change))
-        for year, change in zip(grid, by_year, strict=True)
+        (str(year), *grid[year], float(change)) for year, change in zip(grid, by_year, strict=True)
     )
     return Table("monthly", "Monthly returns, %", columns, rows)
-
-
-def yearly(curve: Curve) -> Table:
-    """Return the return of each year."""
-    years, changes = curve.period_returns("Y")
-    columns = (Column("Year", "year"), Column("Return", "return", "change"))
-    rows = tuple(
-        (str(year), float(change)) for year, change in zip(years.astype(str), changes, strict=True)
-    )
-    return Table("yearly", "Years", columns, rows)
 
 
 def costs(result: RunResult) -> Table:
@@ -234,12 +234,12 @@ def costs(result: RunResult) -> Table:
 def drawdowns(curve: Curve, count: int = EXTREMES) -> Table:
     """Return the deepest drawdowns; an empty recovery means still under water."""
     columns = (
-        Column("Peak, UTC", "peak", "time"),
-        Column("Trough, UTC", "trough", "time"),
-        Column("Recovery, UTC", "recovery", "time"),
+        Column("Peak", "peak", "day"),
+        Column("Trough", "trough", "day"),
+        Column("Recovery", "recovery", "day"),
         Column("Depth", "fraction", "share"),
-        Column("Amount", "amount", "cost"),
-        Column("Days", "days", "number"),
+        Column("Amount", "amount", "count"),
+        Column("Days", "days", "count"),
     )
     rows = tuple(
         (d.peak, d.trough, d.recovery, d.fraction, d.amount, d.days)
@@ -294,6 +294,10 @@ def _counts(column: pa.ChunkedArray) -> list[tuple[str, int]]:
     return sorted(Counter(column.to_pylist()).items(), key=lambda item: (-item[1], item[0]))
 
 
+LEFT: tuple[Kind, ...] = ("text", "time", "day")
+"""Kinds that are aligned left; the others are numbers."""
+
+
 def shown(value: object, kind: Kind, currency: str = "USD") -> str:
     """Return a cell as people read it; empty for None. Fractions become percent."""
     if value is None:
@@ -305,7 +309,9 @@ def shown(value: object, kind: Kind, currency: str = "USD") -> str:
 
 def tone(value: object, kind: Kind) -> Literal["gain", "loss", ""]:
     """Return whether a signed cell is a gain or a loss; costs and shares are neither."""
-    if kind not in ("money", "round", "change", "points") or not isinstance(value, int | float | Decimal):
+    if kind not in ("money", "round", "change", "points") or not isinstance(
+        value, int | float | Decimal
+    ):
         return ""
     if not value:
         return ""
@@ -332,6 +338,7 @@ _SHOWN: Mapping[Kind, Callable[[Any, str], str]] = {
     "number": lambda value, _: f"{value:,.2f}",
     "price": _price,
     "time": lambda value, _: f"{value:%Y-%m-%d %H:%M}",
+    "day": lambda value, _: f"{value:%Y-%m-%d}",
 }
 
 
@@ -346,4 +353,3 @@ def flat(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         else:
             rows.append((prefix + name, value))
     return rows
-

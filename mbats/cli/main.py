@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from mbats import __version__
-from mbats.cli import config, context
+from mbats.cli import config, context, runs
+from mbats.cli.backtest import backtest
 from mbats.cli.init import init
 from mbats.cli.output import report
 from mbats.errors import MbatsError
@@ -21,6 +22,8 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.command(epilog="Example: mbats init --dry-run")(init)
+app.command(epilog="Example: mbats backtest rsi_stochastic --vendor ecb")(backtest)
+app.add_typer(runs.app, name="runs")
 
 
 def _version(asked: bool) -> None:
