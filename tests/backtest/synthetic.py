@@ -9,7 +9,7 @@ import backtrader as bt
 import numpy as np
 
 from mbats.backtest.assumptions import Costs
-from mbats.backtest.engine import BacktestSpec, Identity, run_backtest
+from mbats.backtest.engine import BacktestSpec, Identity, run_backtest, run_row
 from mbats.backtest.result import RunResult
 from mbats.market.bars import Bars, Ohlc
 from mbats.market.instrument import Instrument
@@ -97,14 +97,10 @@ def run(
     known = {i.name: i for i in instruments or [eur_usd()]}
     chosen = strategy if isinstance(strategy, list) else [loaded(strategy)]
     spec = {"cash": Decimal(100_000), "costs": FREE, **spec}
-    return run_backtest(
-        BacktestSpec(chosen, account_currency=account_currency, **spec),
-        feeds,
-        known,
-        Conversion(account_currency, rates or {}),
-        Identity("run-1", STARTED),
-        now=lambda: STARTED,
-    )
+    chosen_spec = BacktestSpec(chosen, account_currency=account_currency, **spec)
+    conversion = Conversion(account_currency, rates or {})
+    row = run_row(chosen_spec, feeds, known, conversion, Identity("run-1", STARTED))
+    return run_backtest(chosen_spec, feeds, known, conversion, row, now=lambda: STARTED)
 
 
 __all__ = ["UNITY", "bars_of", "eur_usd", "loaded", "run", "usd_jpy", "walk"]
