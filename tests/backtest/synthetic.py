@@ -14,7 +14,7 @@ from mbats.backtest.result import RunResult
 from mbats.market.bars import Bars, Ohlc
 from mbats.market.instrument import Instrument
 from mbats.strategy.loading import LoadedStrategy
-from mbats.trading.conversion import UNITY, Conversion
+from mbats.trading.conversion import Conversion
 
 MINUTE = np.timedelta64(60_000_000, "us")
 DAY = np.timedelta64(86_400_000_000, "us")
@@ -103,4 +103,23 @@ def run(
     return run_backtest(chosen_spec, feeds, known, conversion, row, now=lambda: STARTED)
 
 
-__all__ = ["UNITY", "bars_of", "eur_usd", "loaded", "run", "usd_jpy", "walk"]
+def scripted(actions: Mapping[int, Any]) -> type[bt.Strategy]:
+    """A strategy that at its n-th bar (from 1) calls ``actions[n]`` with itself."""
+
+    class Scripted(bt.Strategy):
+        def prenext(self):
+            self.next()
+
+        def next(self):
+            if len(self) in actions:
+                actions[len(self)](self)
+
+    return Scripted
+
+
+def column(result: RunResult, table: str, name: str) -> list[Any]:
+    return result.tables[table].column(name).to_pylist()
+
+
+def floats(result: RunResult, table: str, name: str) -> list[float]:
+    return [float(value) for value in column(result, table, name)]
