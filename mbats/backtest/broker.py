@@ -32,7 +32,7 @@ from mbats.errors import RefusedError
 from mbats.trading.costs import CLOSEOUT_FRACTION, Terms
 
 Progress = Callable[[int], None]
-_NEVER = float("inf")
+_NEVER, _BEFORE = float("inf"), float("-inf")
 _TRAILING = (bt.Order.StopTrail, bt.Order.StopTrailLimit)
 
 
@@ -97,6 +97,8 @@ class FxBroker(bt.brokers.BackBroker):
         """Reset, and take the run's feeds: the finest feed of an instrument trades it."""
         super().start()
         feeds = self._all
+        for number, feed in enumerate(feeds):
+            feed.number = number
         for feed in sorted(feeds, key=lambda f: (f._timeframe, f._compression), reverse=True):
             self._feeds[feed.instrument] = feed
         terms: Mapping[str, Terms] = self.p.terms
@@ -113,9 +115,8 @@ class FxBroker(bt.brokers.BackBroker):
     def now(self) -> float:
         """The instant of the current step, in backtrader's float days."""
         if self._now is None:
-            self._now = max(
-                (d.lines.datetime[0] for d in self._all if d.row >= 0), default=float("-inf")
-            )
+            feeds = self._all
+            self._now = feeds[0].end if len(feeds) == 1 else max(feed.end for feed in feeds)
         return self._now
 
     def next(self) -> None:
@@ -149,7 +150,7 @@ class FxBroker(bt.brokers.BackBroker):
             self._value = self.cash
 
     def _is_new(self, feed: NumpyFeed) -> bool:
-        return feed.row >= 0 and feed.lines.datetime[0] == self.now
+        return feed.end == self.now > _BEFORE
 
     def _match(self) -> None:
         """Test the pending orders once each, in order of arrival, as backtrader does."""
@@ -170,8 +171,8 @@ class FxBroker(bt.brokers.BackBroker):
                     self._bracketize(order)
 
     def _testable(self, order: Any) -> bool:
-        feed = order.data
-        return self._is_new(feed) and feed.bar_start() >= order.decided
+        feed: NumpyFeed = order.data
+        return bool(feed.end == self.now and feed.bar_start() >= order.decided)
 
     # Orders in.
 
@@ -252,7 +253,7 @@ class FxBroker(bt.brokers.BackBroker):
         self.journal.events.append(
             EventRecord(
                 self.step,
-                self._all.index(feed) if row >= 0 else -1,
+                feed.number if row >= 0 else -1,
                 row,
                 number,
                 kept.EVENTS[order.status],
@@ -377,7 +378,7 @@ class FxBroker(bt.brokers.BackBroker):
         self.journal.fills.append(
             FillRecord(
                 step=self.step,
-                feed=self._all.index(feed),
+                feed=feed.number,
                 row=feed.row,
                 order=number,
                 strategy=holding.strategy,

@@ -135,25 +135,24 @@ def run_backtest(
     bars: Sequence[Bars],
     instruments: Mapping[str, Instrument],
     conversion: Conversion,
-    identity: Identity,
+    run: Mapping[str, Any],
     *,
     now: Callable[[], datetime],
     progress: Progress | None = None,
 ) -> RunResult:
     """Run ``spec`` over ``bars`` and return the whole result.
 
-    ``bars`` holds one :class:`Bars` a feed, of any granularities; ``instruments`` the record of
+    ``run`` is the run's row as :func:`run_row` made it. ``bars`` holds one :class:`Bars` a feed, of any granularities; ``instruments`` the record of
     each. ``progress`` is called with the percentage done. Raises :class:`DataError` for bars or
     rates that cannot be used; what a strategy raises passes through.
     """
-    run = run_row(spec, bars, instruments, conversion, identity)
     prepared = prepare(spec, bars, instruments, conversion, progress)
     strategies = prepared.cerebro.run(stdstats=False, runonce=True, preload=True)
-    tables = result_tables(prepared, strategies, spec, identity.run_id)
+    tables = result_tables(prepared, strategies, spec, run["run_id"])
     worth = tables["equity"].column("net_asset_value")
-    run |= {"status": "done", "ended_at": now(), "ending_value": worth[-1].as_py()}
-    tables["performance"] = performance_table(run, tables)
-    return RunResult(run, tables)
+    done = {**run, "status": "done", "ended_at": now(), "ending_value": worth[-1].as_py()}
+    tables["performance"] = performance_table(done, tables)
+    return RunResult(done, tables)
 
 
 @dataclass(frozen=True)
