@@ -1,23 +1,55 @@
 """What every test may ask for: the local stack, started once a session, and settings for it."""
 
+import json
 from pathlib import Path
 
+import psutil
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from mbats.config import Settings
+from mbats.local import processes
 from mbats.local.stack import Stack
 
+# The same examples in every run, and no deadline: this is a test of answers, not of the machine.
+hypothesis_settings.register_profile("desk", derandomize=True, deadline=None)
+hypothesis_settings.load_profile("desk")
+
+
 CHECKOUT = Path(__file__).parents[1]
+OWNER = "owner.json"
+
+
+def own(home):
+    """Write down that this process is the one that will stop the stack of ``home``."""
+    me = psutil.Process()
+    home.mkdir(parents=True, exist_ok=True)
+    (home / OWNER).write_text(json.dumps([me.pid, me.create_time()]))
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory):
+def stop_abandoned():
+    """Return what stops the stacks of test sessions that were killed before they could."""
+
+    def stop():
+        for home in processes.homes():
+            owner = home / OWNER
+            if owner.exists() and processes.find(*json.loads(owner.read_text())) is None:
+                Stack(Settings(home=home)).down()
+
+    return stop
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory, stop_abandoned):
     """The emulators, on free ports and with data of their own; stopped when the session ends.
 
     The environments are the checkout's. If the emulators cannot be started here, every test
     that asks for them fails with the mend: a machine without them proves nothing.
     """
+    stop_abandoned()
     home = tmp_path_factory.mktemp("stack") / ".mbats"
+    own(home)
     stack = Stack(
         Settings(home=home, venvs=CHECKOUT / ".mbats" / "venvs", project="mbats-test"),
         any_ports=True,
@@ -32,4 +64,4 @@ def stack(tmp_path_factory):
 @pytest.fixture(scope="session")
 def settings(stack) -> Settings:
     """Settings that point at the session's stack."""
-    return stack.up().settings
+    return stack.running_settings()

@@ -274,9 +274,7 @@ class FxBroker(bt.brokers.BackBroker):
         feed.tick_open, feed.tick_high, feed.tick_low, feed.tick_close = feed.quote(order.isbuy())
         super()._try_exec(order)
 
-    def _slip_up(
-        self, pmax: float, price: float, doslip: bool = True, lim: bool = False
-    ) -> float:
+    def _slip_up(self, pmax: float, price: float, doslip: bool = True, lim: bool = False) -> float:
         if lim:
             self._slippage = 0.0
         return price + self._slippage
@@ -332,9 +330,7 @@ class FxBroker(bt.brokers.BackBroker):
         if refused:
             self._refuse(order)
 
-    def _affordable(
-        self, holding: Holding, closed: float, opened: float, price: float
-    ) -> bool:
+    def _affordable(self, holding: Holding, closed: float, opened: float, price: float) -> bool:
         others = [h for h in self._open.values() if h is not holding]
         held = holding.position
         nav = self.cash + sum(h.unrealised for h in others)
@@ -435,9 +431,7 @@ class FxBroker(bt.brokers.BackBroker):
 
     def _next_rollover(self) -> None:
         index = self._rollover_index
-        self._rollover_at = (
-            self._rollovers[index].at if index < len(self._rollovers) else _NEVER
-        )
+        self._rollover_at = self._rollovers[index].at if index < len(self._rollovers) else _NEVER
 
     def _finance(self, until: float) -> None:
         """Charge every rollover up to ``until`` to the positions that are open."""

@@ -115,9 +115,7 @@ class Journal:
         )
         return number
 
-    def refuse(
-        self, step: int, strategy: int, instrument: str, is_buy: bool, reason: str
-    ) -> None:
+    def refuse(self, step: int, strategy: int, instrument: str, is_buy: bool, reason: str) -> None:
         """Record an order that was never sent because it has no valid size."""
         number = len(self.orders) + 1
         self.orders.append(

@@ -124,9 +124,7 @@ def _in_order(journal: Journal) -> Iterator[FillRecord | FinancingRecord]:
 
 def _mark_reversals(closed: list[RoundTrip], running: Mapping[tuple[int, str], RoundTrip]) -> None:
     """Name it a reversal where an exit and an entry the other way filled in the same step."""
-    following = {
-        (t.strategy, t.instrument, t.entry.step): t for t in [*closed, *running.values()]
-    }
+    following = {(t.strategy, t.instrument, t.entry.step): t for t in [*closed, *running.values()]}
     for trade in closed:
         after = following.get((trade.strategy, trade.instrument, trade.exit.step))
         if after is not None and after is not trade and after.long != trade.long:

@@ -227,5 +227,3 @@ def positions(held: Sequence[OpenPosition], names: Names) -> pa.Table:
 
 def _public_role(role: str) -> str:
     return "exit" if role == "closeout" else role
-
-

@@ -79,9 +79,7 @@ def _unused(name: str, taken: dict[str, Floats]) -> str:
     return unused
 
 
-def _rows(
-    feed: NumpyFeed, strategy: str, features: dict[str, Floats], run_id: str
-) -> pa.Table:
+def _rows(feed: NumpyFeed, strategy: str, features: dict[str, Floats], run_id: str) -> pa.Table:
     mid, count = feed.bars.mid, len(feed.bars)
     values = [np.where(np.isfinite(v), v, None).tolist() for v in features.values()]
     columns = {
@@ -95,8 +93,7 @@ def _rows(
         "low": numeric(mid.low),
         "close": numeric(mid.close),
         "indicators": [
-            json.dumps(dict(zip(features, row, strict=True)))
-            for row in zip(*values, strict=True)
+            json.dumps(dict(zip(features, row, strict=True))) for row in zip(*values, strict=True)
         ],
     }
     return table("signal", columns, count)

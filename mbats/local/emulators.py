@@ -1,8 +1,8 @@
 """The emulators of BigQuery, Cloud Storage and Pub/Sub, as services of the local stack.
 
-Each is chosen by measurement. What they do not do is in docs/; the gaps that matter most: no
-column defaults on streaming inserts, no ``table$partition`` loads, no filters and no BigQuery
-subscriptions in Pub/Sub, nothing of Pub/Sub kept across restarts.
+Each is chosen by measurement. The gaps that matter most: no column defaults on streaming inserts;
+a load into ``table$20260101`` makes a table of that name; Pub/Sub applies no filter, runs no
+BigQuery subscription and keeps nothing across restarts.
 """
 
 import platform

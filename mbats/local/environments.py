@@ -149,25 +149,34 @@ def _uv_of_this_interpreter() -> str | None:
         return None
 
 
-def find_python(version: str, uv: str) -> str:
-    """Return the path of a Python of ``version`` (as ``3.13``): the machine's, else one uv fetches.
+def machine_python(version: str) -> str | None:
+    """Return the path of the machine's Python of ``version`` (as ``3.13``), if it has one.
 
     ``requirements/find-python`` looks by asking each candidate what it is; it is shared with
-    the Makefile, which needs it before there is any environment. Raises :class:`NotReadyError`.
+    the Makefile, which needs it before there is any environment.
     """
     script = requirements() / "find-python"
     found = subprocess.run(
         ["bash", str(script), version], capture_output=True, text=True, check=False
     )
-    if found.returncode == 0:
-        return found.stdout.strip()
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+def find_python(version: str, uv: str) -> str:
+    """Return the path of a Python of ``version``: the machine's, else one that uv fetches.
+
+    Raises :class:`NotReadyError`.
+    """
+    found = machine_python(version)
+    if found:
+        return found
     try:
         _run([uv, "python", "install", "--quiet", version])
         return _run([uv, "python", "find", "--managed-python", "--no-project", version]).strip()
     except NotReadyError as error:
         raise NotReadyError(
             f"There is no Python {version} on this machine and uv could not fetch one.",
-            tried=[str(script), *error.tried],
+            tried=["the names on PATH, pyenv's versions, /usr/local/bin", *error.tried],
             mend=f"install Python {version} (https://www.python.org), or give this machine "
             f"a network and run `uv python install {version}`",
         ) from error

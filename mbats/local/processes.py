@@ -7,16 +7,17 @@ children with it. A process id alone is never trusted: it is compared with the s
 
 import os
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
+from mbats.errors import NotReadyError
+
 HOME_TAG = "_MBATS_STACK"
 SERVICE_TAG = "_MBATS_SERVICE"
 LOG_LIMIT = 5_000_000  # bytes; a longer log is set aside when its service starts
-GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 _Gone = (psutil.NoSuchProcess, psutil.ZombieProcess)
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -25,20 +26,30 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 def spawn(
     home: Path, service: str, command: Sequence[str], environment: Mapping[str, str], log: Path
 ) -> psutil.Process:
-    """Start ``command`` in its own session, its output appended to ``log``."""
+    """Start ``command`` in its own session, its output appended to ``log``.
+
+    Raises :class:`NotReadyError` if the program cannot be run.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > LOG_LIMIT:
         log.replace(log.with_suffix(".log.1"))
     tags = {HOME_TAG: str(home), SERVICE_TAG: service}
-    with log.open("ab") as output:
-        child = subprocess.Popen(
-            command,
-            env={**os.environ, **environment, **tags},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    try:
+        with log.open("ab") as output:
+            child = subprocess.Popen(
+                command,
+                env={**os.environ, **environment, **tags},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise NotReadyError(
+            f"The program of {service} cannot be run: {error}.",
+            tried=[" ".join(command)],
+            mend="mbats doctor",
+        ) from error
     _children[child.pid] = child
     return psutil.Process(child.pid)
 
@@ -58,16 +69,34 @@ def find(pid: int, started: float) -> psutil.Process | None:
 def tagged(home: Path) -> dict[str, list[psutil.Process]]:
     """Return all living processes that carry this stack's home, by service."""
     found: dict[str, list[psutil.Process]] = {}
-    for process in psutil.process_iter():
-        with suppress(*_Gone, psutil.AccessDenied):
-            environ = process.environ()
-            if environ.get(HOME_TAG) == str(home) and process.status() != psutil.STATUS_ZOMBIE:
-                found.setdefault(environ.get(SERVICE_TAG, ""), []).append(process)
+    for process, environ in _of_stacks():
+        if environ[HOME_TAG] == str(home):
+            found.setdefault(environ.get(SERVICE_TAG, ""), []).append(process)
     return found
 
 
-def family(process: psutil.Process) -> list[psutil.Process]:
-    """Return the process and its descendants."""
+def homes() -> set[Path]:
+    """Return the homes of all stacks that have living processes."""
+    return {Path(environ[HOME_TAG]) for _, environ in _of_stacks()}
+
+
+def _of_stacks() -> Iterator[tuple[psutil.Process, Mapping[str, str]]]:
+    for process in psutil.process_iter():
+        with suppress(*_Gone, psutil.AccessDenied):
+            environ = process.environ()
+            if HOME_TAG in environ and process.status() != psutil.STATUS_ZOMBIE:
+                yield process, environ
+
+
+def exists(pid: int) -> bool:
+    """Say whether some process has this id."""
+    return bool(psutil.pid_exists(pid))
+
+
+def family(process: psutil.Process | None) -> list[psutil.Process]:
+    """Return the process and its descendants; none of None."""
+    if process is None:
+        return []
     with suppress(*_Gone):
         return [process, *process.children(recursive=True)]
     return []
@@ -93,7 +122,7 @@ def listener(port: int) -> str:
     return "another program"
 
 
-def stop(processes: Iterable[psutil.Process], grace: float = GRACE) -> None:
+def stop(processes: Iterable[psutil.Process], grace: float) -> None:
     """Ask the processes to end, wait ``grace`` seconds, then kill. A reused id is never hit."""
     asked = list(set(processes))
     for process in asked:

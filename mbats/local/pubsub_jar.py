@@ -23,7 +23,7 @@ ARCHIVE = (
 )
 JAVA_AT_LEAST = 11
 _IN_SDK = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar"
-_MEND = (
+MEND = (
     "gcloud components install pubsub-emulator (Debian: apt-get install "
     "google-cloud-cli-pubsub-emulator), or set MBATS_PUBSUB_JAR to the jar's path"
 )
@@ -42,7 +42,7 @@ def find_jar(site: Site) -> Path | None:
     given = site.settings.pubsub_jar
     if given is not None:
         if not given.is_file():
-            raise ConfigError(f"Setting 'pubsub_jar' names no file: {given}.", mend=_MEND)
+            raise ConfigError(f"Setting 'pubsub_jar' names no file: {given}.", mend=MEND)
         return given.resolve()
     gcloud = shutil.which("gcloud")
     if gcloud:
@@ -51,6 +51,12 @@ def find_jar(site: Site) -> Path | None:
             return found[-1]
     cached = cached_jar(site)
     return cached if cached.is_file() else None
+
+
+def sha256(file: Path) -> str:
+    """Return the digest of a file, in hexadecimal."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _version_of(jar: Path) -> list[int]:
@@ -74,7 +80,7 @@ def _download(site: Site) -> Path:
         try:
             with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
                 extracted = _extract(_fetch(ARCHIVE, Path(folder) / "archive"), Path(folder))
-                if hashlib.sha256(extracted.read_bytes()).hexdigest() != SHA256:
+                if sha256(extracted) != SHA256:
                     raise OSError("the jar's sha256 is not the pinned one")
                 extracted.replace(kept)
         except (OSError, tarfile.TarError) as error:
@@ -86,7 +92,7 @@ def _download(site: Site) -> Path:
                     str(kept),
                     f"{ARCHIVE}: {error}",
                 ],
-                mend=_MEND,
+                mend=MEND,
             ) from error
     return kept
 

@@ -8,7 +8,7 @@ from mbats.errors import NotReadyError
 from mbats.local.ports import HOST
 
 
-def answers(port: int, path: str, timeout: float = 1.0) -> bool:
+def answers(port: int, path: str, timeout: float = 3.0) -> bool:
     """Say whether GET ``path`` answers 200 within ``timeout`` seconds."""
     try:
         return _request(port, "GET", path, None, timeout)[0] == 200

@@ -68,7 +68,9 @@ class Stack:
     """The services of one home. Several stacks, each with its own home, run side by side.
 
     ``any_ports`` ignores the preferred ports, for tests. ``patience`` is how many seconds a
-    service may take until it answers; ``recheck`` how many one that runs already may.
+    service may take until it answers; ``recheck`` how many one that runs already may (it may be
+    busy with a load, and must not be killed for that); ``grace`` how many it has to end before
+    it is killed.
     """
 
     def __init__(
@@ -78,8 +80,9 @@ class Stack:
         *,
         any_ports: bool = False,
         say: Say = silent,
-        patience: float = 60.0,
-        recheck: float = 5.0,
+        patience: float = 120.0,
+        recheck: float = 30.0,
+        grace: float = 5.0,
     ) -> None:
         self.settings = settings
         self.services = {service.name: service for service in services}
@@ -88,6 +91,7 @@ class Stack:
         self._any_ports = any_ports
         self._patience = patience
         self._recheck = recheck
+        self._grace = grace
 
     def up(self) -> Up:
         """Start what does not run; return when every service answers.
@@ -114,7 +118,7 @@ class Stack:
             remembered = state.read(self.home)
             ours = self._ours(remembered)
             chosen = sorted(ours if names is None else set(ours) & set(names))
-            processes.stop(process for name in chosen for process in ours[name])
+            self._stop(chosen, remembered)
             left = {n: r for n, r in remembered.items() if n not in chosen and r.process()}
             state.write(self.home, left)
         return tuple(chosen)
@@ -124,6 +128,10 @@ class Stack:
         records = state.read(self.home)
         return [self._status(each, records.get(each.name)) for each in self.services.values()]
 
+    def running_settings(self) -> Settings:
+        """Return the settings pointed at the services that are ready now."""
+        return self.settings.model_copy(update=state.endpoints(state.read(self.home)))
+
     def _up(self) -> Up:
         remembered = state.read(self.home)
         kept, others = self._kept(remembered)
@@ -132,8 +140,8 @@ class Stack:
             launches = {name: each.launch(site) for name, each in self.services.items()}
             for name in [n for n, r in kept.items() if r.launch != fingerprint(launches[n])]:
                 self.site.say(f"{name} is launched differently now: starting it anew")
-                processes.stop(self._ours({name: kept.pop(name)}).get(name, ()))
-            started = self._start(site, launches, others | kept)
+                self._stop([name], {name: kept.pop(name)})
+            started = self._start(site, launches, kept, remembered)
         for service in self.services.values():
             service.prepare(site)
         ready = {n: replace(r, ready=True) for n, r in (kept | started).items()}
@@ -153,18 +161,16 @@ class Stack:
                 kept[name] = alive[name]
             else:
                 self.site.say(f"{name} runs but does not answer: starting it anew")
-        for name, found in self._ours(records).items():
-            if name in self.services and name not in kept:
-                processes.stop(found)
+        self._stop(self.services.keys() - kept.keys(), records)
         return kept, others
 
     def _ours(self, records: Mapping[str, Record]) -> dict[str, list[psutil.Process]]:
         """Return every living process of this stack by service, remembered or not."""
         ours = processes.tagged(self.home)
         for name, record in records.items():
-            process = record.process()
-            if process:
-                ours.setdefault(name, []).extend(processes.family(process))
+            members = processes.family(record.process())
+            if members:
+                ours.setdefault(name, []).extend(members)
         return ours
 
     def _choose_ports(self, kept: Mapping[str, Record], before: Mapping[str, Record]) -> Site:
@@ -182,12 +188,19 @@ class Stack:
         return replace(self.site, ports=chosen)
 
     def _start(
-        self, site: Site, launches: Mapping[str, Launch], running: Mapping[str, Record]
+        self,
+        site: Site,
+        launches: Mapping[str, Launch],
+        kept: Mapping[str, Record],
+        remembered: Mapping[str, Record],
     ) -> dict[str, Record]:
-        """Start all that does not run, side by side, and wait until all of it answers."""
+        """Start all that is not kept, side by side, and wait until all of it answers.
+
+        If that fails, what was remembered stays so: the next start finds the same ports again.
+        """
         started: dict[str, Record] = {}
         try:
-            for name in [name for name in self.services if name not in running]:
+            for name in [name for name in self.services if name not in kept]:
                 site.data(name).mkdir(parents=True, exist_ok=True)
                 launch = launches[name]
                 process = processes.spawn(
@@ -201,13 +214,22 @@ class Stack:
                     launch=fingerprint(launch),
                     endpoints=self.services[name].endpoints(site),
                 )
-                state.write(self.home, {**running, **started})
+                state.write(self.home, {**remembered, **started})
             self._wait(started)
         except BaseException:
-            processes.stop(p for found in self._ours(started).values() for p in found)
-            state.write(self.home, running)
+            self._stop(started, started)
+            state.write(self.home, remembered)
             raise
         return started
+
+    def _stop(self, names: Collection[str], records: Mapping[str, Record]) -> None:
+        """Stop all processes of the services named, and what they start meanwhile."""
+        for _ in range(_ATTEMPTS):
+            ours = self._ours(records)
+            found = [process for name in names for process in ours.get(name, ())]
+            if not found:
+                return
+            processes.stop(found, self._grace)
 
     def _wait(self, started: Mapping[str, Record]) -> None:
         deadline = time.monotonic() + self._patience
@@ -258,7 +280,6 @@ class Stack:
 
     def _status(self, service: Service, record: Record | None) -> Status:
         process = record.process() if record else None
-        members = processes.family(process) if process else []
         condition: Condition = "stopped"
         if record:
             condition = "crashed"
@@ -273,7 +294,7 @@ class Stack:
             addresses={p: f"{ports.HOST}:{n}" for p, n in (record.ports if record else {}).items()},
             pid=process.pid if process else None,
             since=datetime.fromtimestamp(record.started, UTC) if record and process else None,
-            memory=sum(_memory(member) for member in members),
+            memory=sum(_memory(member) for member in processes.family(process)),
             log=self.site.log(service.name),
             data=self.site.data(service.name),
         )

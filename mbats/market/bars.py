@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mbats.errors import DataError
-from mbats.market.numeric import NUMERIC, to_float64
+from mbats.market.numeric import NUMERIC, from_float64, to_float64
 
 Side = Literal["bid", "ask", "mid"]
 Floats = npt.NDArray[np.float64]
@@ -100,6 +100,34 @@ def bars_from_table(table: pa.Table, granularity: str) -> Bars:
         ask=ask,
         volume=None if volume.null_count else volume.to_numpy(),
     )
+
+
+def table_from_bars(bars: Bars, precision: int, basis: str | None = None) -> pa.Table:
+    """Return complete ``bars`` in BAR_SCHEMA, prices rounded at ``precision`` decimal places.
+
+    The mid keeps one place more, as the mean of bid and ask has. Sides that are None stay null.
+    """
+    rows = len(bars)
+    columns: dict[str, Any] = {
+        "instrument": pa.repeat(bars.instrument, rows),
+        "start": pa.array(bars.start, pa.timestamp("us")).cast(INSTANT),
+        "vendor": pa.repeat(bars.vendor, rows),
+    }
+    for side in SIDES:
+        prices: Ohlc | None = getattr(bars, side)
+        places = min(precision + (side == "mid"), 9)
+        for number, part in enumerate(PARTS):
+            columns[f"{side}_{part}"] = (
+                pa.nulls(rows, NUMERIC) if prices is None else from_float64(prices[number], places)
+            )
+    volume = pa.nulls(rows, pa.int64()) if bars.volume is None else pa.array(bars.volume)
+    columns |= {
+        "volume": volume,
+        "complete": pa.repeat(True, rows),
+        "end_time": pa.array(bars.end, pa.timestamp("us")).cast(INSTANT),
+        "basis": pa.repeat(pa.scalar(basis, pa.string()), rows),
+    }
+    return pa.table(columns, schema=BAR_SCHEMA)
 
 
 def _single(table: pa.Table, column: str) -> str:

@@ -1,6 +1,6 @@
 """What the market room asks of the rooms around it: a vendor of history, a store for it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -78,4 +78,12 @@ class HistoryStore(Protocol):
 
     def merge(self, table: str, rows: Sequence[dict[str, Any]]) -> MergeCount:
         """Store rows of another security-master table on its natural key."""
+        ...
+
+    def rows(self, table: str, where: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return all columns of another table's rows, those whose columns equal ``where``."""
+        ...
+
+    def series(self) -> pa.Table:
+        """Return one row a stored series: instrument, granularity, vendor, first, last, bars."""
         ...

@@ -46,6 +46,10 @@ class Calendar(Protocol):
         """Say for each of ``starts`` whether a bar of the granularity can start there."""
         ...
 
+    def bar_end(self, granularity: str, starts: Times) -> Times:
+        """Return the end of each of the bars that start at ``starts``."""
+        ...
+
 
 @dataclass(frozen=True)
 class Rollover:
@@ -97,6 +101,10 @@ class FxCalendar:
     def aligned(self, granularity: str, starts: Times) -> Flags:
         """Say for each of ``starts`` whether it is the start of its bar."""
         return cast(Flags, Granularity.parse(granularity).bar_start(starts) == starts)
+
+    def bar_end(self, granularity: str, starts: Times) -> Times:
+        """Return the end of each of the bars that start at ``starts``."""
+        return Granularity.parse(granularity).bar_end(starts)
 
     def rollovers(
         self, start: datetime, end: datetime, days: Sequence[int] = FINANCING_DAYS

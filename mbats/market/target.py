@@ -70,8 +70,9 @@ class EcbCalendar:
         _only_daily(granularity)
         return np.isin(starts, _publications())
 
-    def bar_end(self, starts: Times) -> Times:
+    def bar_end(self, granularity: str, starts: Times) -> Times:
         """Return the end of each bar: the next publication."""
+        _only_daily(granularity)
         return _publications()[np.searchsorted(_publications(), starts, side="right")]
 
 

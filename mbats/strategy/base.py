@@ -81,4 +81,6 @@ class DeskStrategy(bt.Strategy):
 def on_the_desk(strategy: type[bt.Strategy]) -> type[bt.Strategy]:
     """Return the class that runs ``strategy`` on the desk, under the same name."""
     about = {"__module__": __name__, "__doc__": strategy.__doc__}
-    return new_class(strategy.__name__, (DeskStrategy, strategy), exec_body=lambda d: d.update(about))
+    return new_class(
+        strategy.__name__, (DeskStrategy, strategy), exec_body=lambda d: d.update(about)
+    )

@@ -87,9 +87,7 @@ def _the_class(path: Path) -> type[bt.Strategy]:
     return classes[0]
 
 
-def parameters(
-    strategy: type[bt.Strategy], name: str, given: Mapping[str, str]
-) -> dict[str, Any]:
+def parameters(strategy: type[bt.Strategy], name: str, given: Mapping[str, str]) -> dict[str, Any]:
     """Return every parameter of ``strategy``: its default, or the ``given`` text in its type."""
     defaults: dict[str, Any] = dict(strategy.params._getitems())
     unknown = sorted(set(given) - set(defaults))

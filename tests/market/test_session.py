@@ -125,7 +125,7 @@ def test_a_fixing_bar_runs_from_publication_to_publication() -> None:
         "2026-04-02T14:00:00.000000",
         "2026-04-07T14:00:00.000000",
     ]
-    assert ECB.bar_end(starts)[0] == starts[1]
+    assert ECB.bar_end("D", starts)[0] == starts[1]
     assert ECB.aligned("D", starts).all()
     assert not ECB.aligned("D", starts + np.timedelta64(1, "h")).any()
     winter = published_at(np.array(["2026-01-02"], dtype="datetime64[D]"))
