@@ -101,9 +101,7 @@ def _run(request: "BacktestRequest", sheet: Path | None, as_json: bool) -> None:
         path = write_tearsheet(
             result, sheet or settings.home / "reports" / f"{run_id}.html", inputs.bars
         )
-        desk.objects.write(
-            "reports", f"{run_id}.html", path.read_bytes(), content_type="text/html"
-        )
+        desk.objects.write("reports", f"{run_id}.html", path.read_bytes(), content_type="text/html")
     if as_json:
         emit_json({**document(result, inputs.bars), "tear_sheet": path})
         return

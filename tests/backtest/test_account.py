@@ -38,7 +38,9 @@ def fixed():
 
 
 def test_there_are_trades_of_both_strategies_in_both_instruments(fixed):
-    pairs = set(zip(column(fixed, "trade", "strategy"), column(fixed, "trade", "instrument"), strict=True))
+    pairs = set(
+        zip(column(fixed, "trade", "strategy"), column(fixed, "trade", "instrument"), strict=True)
+    )
     assert len(pairs) == 4
 
 
@@ -59,9 +61,9 @@ def test_value_is_balance_and_open_profit_at_every_step(fixed):
     )
     assert nav == pytest.approx(balance + open_, abs=1e-5)
     assert table.num_rows == len(set(table.column("time").to_pylist()))
-    assert floats(fixed, "position", "unrealised_pnl") and open_[-1] == pytest.approx(
-        sum(floats(fixed, "position", "unrealised_pnl")), abs=1e-5
-    )
+    held = floats(fixed, "position", "unrealised_pnl")
+    assert held
+    assert open_[-1] == pytest.approx(sum(held), abs=1e-5)
     assert fixed.run["ending_value"] == table.column("net_asset_value")[-1].as_py()
 
 
@@ -74,11 +76,17 @@ def test_the_brokers_own_value_agrees_with_the_curve_at_every_step():
         def notify_cashvalue(self, cash, value):
             values.append((cash, value))
 
-    spec = BacktestSpec([type(loaded)("w", Watched, loaded.parameters)], Decimal(100_000), costs=COSTS)
+    spec = BacktestSpec(
+        [type(loaded)("w", Watched, loaded.parameters)], Decimal(100_000), costs=COSTS
+    )
     prepared = prepare(spec, bars, {i.name: i for i in known}, Conversion("USD", rates))
     prepared.cerebro.run()
-    curve = run([type(loaded)("w", loaded.strategy, loaded.parameters)], bars, known, rates, costs=COSTS)
-    assert [v for _, v in values] == pytest.approx(floats(curve, "equity", "net_asset_value"), abs=2e-6)
+    curve = run(
+        [type(loaded)("w", loaded.strategy, loaded.parameters)], bars, known, rates, costs=COSTS
+    )
+    assert [v for _, v in values] == pytest.approx(
+        floats(curve, "equity", "net_asset_value"), abs=2e-6
+    )
     assert [c for c, _ in values] == pytest.approx(floats(curve, "equity", "balance"), abs=2e-6)
 
 

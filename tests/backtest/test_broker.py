@@ -121,7 +121,9 @@ def test_open_profit_is_revalued_at_each_days_rate():
         np.array([0.0050, 0.0064]),
         ("USD_JPY",),
     )
-    result = run(scripted({1: lambda s: s.buy()}), bars_of(rows, "USD_JPY"), [usd_jpy()], {"JPY": rate})
+    result = run(
+        scripted({1: lambda s: s.buy()}), bars_of(rows, "USD_JPY"), [usd_jpy()], {"JPY": rate}
+    )
     assert floats(result, "equity", "unrealised_pnl") == pytest.approx([0, 0, 5.0, 6.4, 6.4])
     assert floats(result, "position", "unrealised_pnl") == pytest.approx([6.4])
 
@@ -141,7 +143,13 @@ def test_an_order_beyond_the_margin_is_refused_with_its_reason_and_costs_nothing
     rows = [(1.0, 1.0, 1.0, 1.0)] * 5
     known = eur_usd(margin_rate=Decimal("0.05"))
     result = run(send, bars_of(rows), [known], cash=Decimal("999.99"))
-    events = list(zip(column(result, "order_event", "event"), column(result, "order_event", "reason"), strict=True))
+    events = list(
+        zip(
+            column(result, "order_event", "event"),
+            column(result, "order_event", "reason"),
+            strict=True,
+        )
+    )
     assert events[:2] == [("submitted", None), ("margin", "insufficient_margin")]
     assert floats(result, "fill", "units") == [19_999]
 
@@ -323,7 +331,9 @@ def test_a_lapsed_order_and_a_cancelled_one_say_why():
     ends = {
         (event, reason)
         for event, reason in zip(
-            column(result, "order_event", "event"), column(result, "order_event", "reason"), strict=True
+            column(result, "order_event", "event"),
+            column(result, "order_event", "reason"),
+            strict=True,
         )
         if reason
     }

@@ -36,7 +36,9 @@ def test_prices_reach_the_strategy_under_their_own_names(modes):
     assert [row[4] for row in rows] == [datetime(2024, 1, 2, 0, m) for m in (1, 2, 3)]
 
 
-@given(st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)).map(lambda d: d.replace(microsecond=0)))
+@given(
+    st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)).map(lambda d: d.replace(microsecond=0))
+)
 def test_float_days_are_backtraders_own(time):
     assert to_nums(np.array([time], dtype="datetime64[us]"))[0] == date2num(time)
 

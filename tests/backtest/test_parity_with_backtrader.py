@@ -72,12 +72,17 @@ class Everything(bt.Strategy):
             )
         elif choice < 0.45:
             first = self.buy(size=size, exectype=bt.Order.Stop, price=far)
-            self.sent += [first, self.sell(size=size, exectype=bt.Order.Limit, price=far, oco=first)]
+            self.sent += [
+                first,
+                self.sell(size=size, exectype=bt.Order.Limit, price=far, oco=first),
+            ]
         else:
             send = rng.choice([self.buy, self.sell])
             kind = rng.choice(KINDS)
             trail = {"trailamount": 20e-5} if kind in KINDS[4:6] else {}
-            limit = {"plimit": near} if kind in (bt.Order.StopLimit, bt.Order.StopTrailLimit) else {}
+            limit = (
+                {"plimit": near} if kind in (bt.Order.StopLimit, bt.Order.StopTrailLimit) else {}
+            )
             at = {} if trail else {"price": near}
             self.sent.append(send(size=size, exectype=kind, valid=valid, **at, **limit, **trail))
 

@@ -107,7 +107,7 @@ def test_rates_come_from_daily_bars_of_the_vendor_and_are_known_when_the_run_beg
         "USD_JPY", granularity="D", step=DAY, start="2023-12-30T00:00",
     )  # fmt: skip
     market = MemoryMarket(yen, daily)
-    result, inputs = play(request(load_strategy("sma_reversal"), "USD_JPY"), market, MemoryStore())
+    result, _ = play(request(load_strategy("sma_reversal"), "USD_JPY"), market, MemoryStore())
     assert ("USD_JPY", "D", "test") in market.asked
     rates = {float(r) for r in result.tables["fill"].column("conversion_rate").to_pylist()}
     assert sorted(rates) == [pytest.approx(1 / 152.0, abs=1e-9)]  # the bar that ended on 2 January

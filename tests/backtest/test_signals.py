@@ -41,9 +41,13 @@ def test_every_indicator_of_every_feed_is_kept_by_a_stable_name():
 def test_prices_are_mid_and_each_row_says_when_it_was_known():
     bars = walk(60, 1, spread_ticks=9)
     result = run([load_strategy("rsi_stochastic")], bars, log_signals=True)
-    assert [float(v) for v in column(result, "signal", "low")] == pytest.approx(bars.mid.low.tolist())
+    assert [float(v) for v in column(result, "signal", "low")] == pytest.approx(
+        bars.mid.low.tolist()
+    )
     assert [t.replace(tzinfo=None) for t in column(result, "signal", "time")] == bars.start.tolist()
-    assert [t.replace(tzinfo=None) for t in column(result, "signal", "known_at")] == bars.end.tolist()
+    assert [
+        t.replace(tzinfo=None) for t in column(result, "signal", "known_at")
+    ] == bars.end.tolist()
     assert set(features(result)[0]) == {"RSI", "STOCHASTIC", "STOCHASTIC.percD", "ATR"}
 
 

@@ -36,10 +36,16 @@ def test_each_instrument_sets_its_stops_by_its_own_range():
     checked = set()
     for each in bars:
         atr, ends = true_range_average(each), each.end.tolist()
-        for entry in (e for e in sent if e["instrument"] == each.instrument and e["role"] == "entry"):
+        for entry in (
+            e for e in sent if e["instrument"] == each.instrument and e["role"] == "entry"
+        ):
             row = ends.index(entry["time"].replace(tzinfo=None))
             sign = 1 if entry["side"] == "buy" else -1
-            legs = {e["role"]: float(e["price"]) for e in sent if e["parent_order_key"] == entry["order_key"]}
+            legs = {
+                e["role"]: float(e["price"])
+                for e in sent
+                if e["parent_order_key"] == entry["order_key"]
+            }
             close = each.mid.close[row]
             assert legs["stop_loss"] == pytest.approx(close - sign * atr[row], abs=2e-9)
             assert legs["take_profit"] == pytest.approx(close + 2 * sign * atr[row], abs=2e-9)
@@ -83,7 +89,9 @@ def test_flat_prices_divide_nothing_by_zero_and_trade_nothing():
 
 def test_a_position_whose_bracket_lapsed_is_closed():
     rows = [(1.1, 1.1, 1.1, 1.1)] * 2
-    falling = [(1.1 - i / 1e4, 1.1 - i / 1e4, 1.0995 - i / 1e4, 1.0995 - i / 1e4) for i in range(40)]
+    falling = [
+        (1.1 - i / 1e4, 1.1 - i / 1e4, 1.0995 - i / 1e4, 1.0995 - i / 1e4) for i in range(40)
+    ]
     still = [(1.0955, 1.0956, 1.0954, 1.0955)] * 1500
     day = np.timedelta64(86_400_000_000, "us")
     bars = bars_of([*rows, *falling, *still], granularity="D", step=day, start="2000-01-03T22:00")

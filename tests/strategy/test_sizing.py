@@ -84,7 +84,9 @@ def test_rounding_down_never_rounds_up_by_more_than_float_noise(units, precision
     assert units - down < 10.0**-precision * 1.001 + units * 1e-11
 
 
-@pytest.mark.parametrize("text", ["", "units", "units:", "units:x", "risk:-1", "lots:3", "risk:nan"])
+@pytest.mark.parametrize(
+    "text", ["", "units", "units:", "units:x", "risk:-1", "lots:3", "risk:nan"]
+)
 def test_a_sizer_that_is_none_lists_the_forms(text):
     with pytest.raises(ConfigError) as caught:
         parse_sizer(text)
