@@ -59,14 +59,14 @@ class Holding:
         self.margin = 0.0
 
 
-class FxBroker(bt.brokers.BackBroker):
+class FxBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     """An FX margin account; see the module. Balances are floats in account currency.
 
     ``terms`` and ``cursors`` are by instrument; ``rollovers`` ascend; ``progress`` is called with
     the number of steps done, every ``progress_every`` steps.
     """
 
-    params = (
+    params: tuple[tuple[str, Any], ...] = (
         ("terms", {}),
         ("cursors", {}),
         ("rollovers", ()),
@@ -77,6 +77,7 @@ class FxBroker(bt.brokers.BackBroker):
     def init(self) -> None:
         """Reset the account to its starting cash."""
         super().init()
+        self._value: float = self.cash
         self.journal = Journal()
         self.acting = 0  # the strategy whose turn it is
         self.step = -1
@@ -103,7 +104,7 @@ class FxBroker(bt.brokers.BackBroker):
             self._feeds[feed.instrument] = feed
         terms: Mapping[str, Terms] = self.p.terms
         cursors: Mapping[str, RateCursor] = self.p.cursors
-        for name, feed in self._feeds.items():
+        for name in self._feeds:
             info = FxCommission(terms[name], cursors[name], lambda: self.now)
             for each in feeds:
                 if each.instrument == name:
@@ -494,7 +495,8 @@ class FxBroker(bt.brokers.BackBroker):
         if datas is None:
             return float(self._value)
         return sum(
-            self.getcommissioninfo(d).getvalue(self.getposition(d), d.close[0]) for d in datas
+            float(self.getcommissioninfo(d).getvalue(self.getposition(d), d.close[0]))
+            for d in datas
         )
 
     getvalue = get_value

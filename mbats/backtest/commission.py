@@ -37,7 +37,7 @@ class RateCursor:
         return self._values[self._next - 1]
 
 
-class FxCommission(bt.CommInfoBase):
+class FxCommission(bt.CommInfoBase):  # type: ignore[misc]
     """An instrument's terms and its conversion rate, in the form backtrader knows."""
 
     params = (("commtype", bt.CommInfoBase.COMM_FIXED), ("stocklike", True))

@@ -142,9 +142,10 @@ def run_backtest(
 ) -> RunResult:
     """Run ``spec`` over ``bars`` and return the whole result.
 
-    ``run`` is the run's row as :func:`run_row` made it. ``bars`` holds one :class:`Bars` a feed, of any granularities; ``instruments`` the record of
-    each. ``progress`` is called with the percentage done. Raises :class:`DataError` for bars or
-    rates that cannot be used; what a strategy raises passes through.
+    ``run`` is the run's row as :func:`run_row` made it. ``bars`` holds one :class:`Bars` a feed,
+    of any granularities; ``instruments`` the record of each. ``progress`` is called with the
+    percentage done. Raises :class:`DataError` for bars or rates that cannot be used; what a
+    strategy raises passes through.
     """
     prepared = prepare(spec, bars, instruments, conversion, progress)
     strategies = prepared.cerebro.run(stdstats=False, runonce=True, preload=True)

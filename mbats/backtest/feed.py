@@ -7,6 +7,8 @@ The price lines are mid; bid and ask stay beside them for the broker and cost no
 
 import re
 from array import array
+from collections.abc import Sequence
+from typing import Any, cast
 
 import backtrader as bt
 import numpy as np
@@ -50,7 +52,7 @@ def frame(granularity: str) -> tuple[int, int]:
     return timeframe, int(count) * factor
 
 
-class NumpyFeed(bt.feed.DataBase):
+class NumpyFeed(bt.feed.DataBase):  # type: ignore[misc]
     """One instrument's bars. ``NumpyFeed(dataname=bars, name="EUR_USD", half_spread=0.00007)``.
 
     ``half_spread``, in quote currency, makes bid and ask where the bars are mid only; with
@@ -60,7 +62,7 @@ class NumpyFeed(bt.feed.DataBase):
 
     params = (("half_spread", 0.0), ("sided", True))
 
-    def __init__(self) -> None:
+    def __init__(self, **_: Any) -> None:  # backtrader has taken the parameters already
         super().__init__()
         bars: Bars = self.p.dataname
         _check(bars)
@@ -69,8 +71,8 @@ class NumpyFeed(bt.feed.DataBase):
         self._timeframe, self._compression = frame(bars.granularity)
         self.p.timeframe, self.p.compression = self._timeframe, self._compression
         self._nums = to_nums(bars.end)
-        self._ends = memoryview(self._nums)
-        self._starts = memoryview(to_nums(bars.start))
+        self._ends = _view(self._nums)
+        self._starts = _view(to_nums(bars.start))
         self._first_line = self.lines.lines[0]
         self._sides: dict[bool, Ohlc] = {}
         sided = self.p.sided and bars.bid is not None and bars.ask is not None
@@ -148,7 +150,7 @@ class NumpyFeed(bt.feed.DataBase):
 
     def bar_start(self) -> float:
         """Return the start of the current bar, in backtrader's float days."""
-        return self._starts[self._first_line.lencount - 1]
+        return float(self._starts[self._first_line.lencount - 1])
 
     def quote(self, is_buy: bool) -> tuple[float, float, float, float]:
         """Return open, high, low and close of the current bar on the side an order trades at."""
@@ -166,8 +168,8 @@ class NumpyFeed(bt.feed.DataBase):
         """Return the close a position would be closed at now: bid for a long, ask for a short."""
         row = self._first_line.lencount - 1
         if units > 0:
-            return self._bid[3][row] - self.half_spread
-        return self._ask[3][row] + self.half_spread
+            return float(self._bid[3][row] - self.half_spread)
+        return float(self._ask[3][row] + self.half_spread)
 
     def side(self, is_buy: bool) -> Ohlc:
         """Return whole arrays, shape (bars,), of the side that a buy or a sell trades at."""
@@ -178,9 +180,13 @@ class NumpyFeed(bt.feed.DataBase):
         return self._sides[is_buy]
 
 
-def _views(prices: Ohlc) -> tuple[memoryview, ...]:
-    """Return views whose items are plain floats, without a copy."""
-    return tuple(memoryview(np.ascontiguousarray(part, dtype=np.float64)) for part in prices)
+def _view(values: Floats) -> Sequence[float]:
+    """Return a view whose items are plain floats, without a copy."""
+    return cast(Sequence[float], np.ascontiguousarray(values, dtype=np.float64).data)
+
+
+def _views(prices: Ohlc) -> tuple[Sequence[float], ...]:
+    return tuple(_view(part) for part in prices)
 
 
 def _check(bars: Bars) -> None:

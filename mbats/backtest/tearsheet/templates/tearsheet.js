@@ -47,7 +47,9 @@
     const paint = colours();
     const layout = layoutOf(variant, element.clientWidth < 480);
     document.querySelector(`[data-note="${key}"]`).textContent = variant.note || "";
-    return Plotly.react(element, paint(variant.data), paint(layout), config);
+    const data = variant.data.map((trace) =>
+      trace.x === "same as the first" ? { ...trace, x: variant.data[0].x } : trace);
+    return Plotly.react(element, paint(data), paint(layout), config);
   };
 
   const drawAll = () => Promise.all([...document.querySelectorAll(".plot")].map(draw));
@@ -59,8 +61,14 @@
     });
   }
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-  window.addEventListener("beforeprint", drawAll);
-  window.addEventListener("afterprint", drawAll);
+  // Paper is light and narrower than the screen, and is laid out only after this event.
+  const print = (printing) => () => {
+    document.documentElement.classList.toggle("printing", printing);
+    for (const plot of document.querySelectorAll(".plot")) plot.style.width = printing ? "660px" : "";
+    drawAll();
+  };
+  window.addEventListener("beforeprint", print(true));
+  window.addEventListener("afterprint", print(false));
 
   const tradeTable = (trades) => {
     const size = 25;
