@@ -105,10 +105,11 @@ def run_row(
         "data_start": to_datetime(min(b.start[0] for b in bars)),
         "data_end": to_datetime(max(b.end[-1] for b in bars)),
         "bars": sum(len(b) for b in bars),
-        "data_snapshot": snapshot(bars),
+        "data_snapshot": snapshot(bars, conversion),
         "account_currency": spec.account_currency,
         "starting_cash": spec.cash,
-        "assumptions": describe(bars, instruments, spec.costs, conversion, spec.sizer),
+        "assumptions": describe(bars, instruments, spec.costs, conversion, spec.sizer)
+        | {"strategy_file": {n: s.file_hash for n, s in zip(names, spec.strategies, strict=True)}},
         "git_sha": identity.git_sha,
         "image_digest": identity.image_digest,
         "parent_run_id": spec.parent_run_id,
@@ -116,8 +117,8 @@ def run_row(
     }
 
 
-def snapshot(bars: Sequence[Bars]) -> str:
-    """Return a hash of the bars: equal hashes are equal data. SHA-256, hexadecimal."""
+def snapshot(bars: Sequence[Bars], conversion: Conversion | None = None) -> str:
+    """Return a hash of bars and conversion rates: equal hashes are equal data. SHA-256, hex."""
     digest = hashlib.sha256()
     for each in sorted(bars, key=lambda b: (b.instrument, b.granularity, b.vendor)):
         digest.update(f"{each.instrument} {each.granularity} {each.vendor} {len(each)}".encode())
@@ -127,6 +128,10 @@ def snapshot(bars: Sequence[Bars]) -> str:
             digest.update(b"-" if prices is None else b"+")
             for part in prices or ():
                 digest.update(np.ascontiguousarray(part, dtype=np.float64).tobytes())
+    for currency, rate in sorted(conversion.rates.items()) if conversion else ():
+        digest.update(f"{currency} {len(rate.value)}".encode())
+        digest.update(np.ascontiguousarray(rate.known_at.astype("datetime64[us]")).tobytes())
+        digest.update(np.ascontiguousarray(rate.value, dtype=np.float64).tobytes())
     return digest.hexdigest()
 
 

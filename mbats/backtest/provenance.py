@@ -7,6 +7,7 @@ from pathlib import Path
 
 GIT_SHA = "GIT_SHA"
 IMAGE_DIGEST = "IMAGE_DIGEST"
+DIRTY = "-dirty"
 
 
 def git_sha(environ: Mapping[str, str] | None = None, folder: Path | None = None) -> str | None:
@@ -22,7 +23,7 @@ def git_sha(environ: Mapping[str, str] | None = None, folder: Path | None = None
     changes = _git(folder, "status", "--porcelain")
     if sha is None or changes is None:
         return None
-    return f"{sha}-dirty" if changes else sha
+    return f"{sha}{DIRTY}" if changes else sha
 
 
 def image_digest(environ: Mapping[str, str] | None = None) -> str | None:

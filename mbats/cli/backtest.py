@@ -51,6 +51,10 @@ def backtest(
         bool, typer.Option(help="keep prices and indicators of every bar, for ML")
     ] = False,
     report: Annotated[Path | None, typer.Option(help="where to write the tear sheet")] = None,
+    reuse: Annotated[
+        bool, typer.Option(help="show a stored run that would come out the same, if there is one")
+    ] = False,
+    brief: Annotated[bool, typer.Option(help="print only where the results are")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run strategies over stored bars; store the run, print its figures, write a tear sheet.
@@ -79,10 +83,12 @@ def backtest(
         start=_midnight(first),
         end=_midnight(last, timedelta(days=1)),
     )
-    _run(request, report, as_json)
+    _run(request, report, reuse=reuse, brief=brief, as_json=as_json)
 
 
-def _run(request: "BacktestRequest", sheet: Path | None, as_json: bool) -> None:
+def _run(
+    request: "BacktestRequest", sheet: Path | None, *, reuse: bool, brief: bool, as_json: bool
+) -> None:
     from mbats.backtest.report import document
     from mbats.backtest.report import report as console_report
     from mbats.backtest.session import backtest as run_backtest
@@ -100,6 +106,7 @@ def _run(request: "BacktestRequest", sheet: Path | None, as_json: bool) -> None:
                 now=lambda: datetime.now(UTC),
                 report_address=lambda run_id: desk.objects.address("reports", f"{run_id}.html"),
                 progress=lambda done: bar.update(task, completed=done),
+                reuse=reuse,
             )
         run_id = str(result.run["run_id"])
         path = write_tearsheet(
@@ -109,7 +116,8 @@ def _run(request: "BacktestRequest", sheet: Path | None, as_json: bool) -> None:
     if as_json:
         emit_json({**document(result, inputs.bars), "tear_sheet": path})
         return
-    pages().print(*console_report(result, inputs.bars))
+    if not brief:
+        pages().print(*console_report(result, inputs.bars))
     errors.print(f"Run {run_id}; tear sheet {path}", markup=False, soft_wrap=True)
 
 

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from mbats import __version__
-from mbats.cli import backtest, config, context, data, doctor, down, env, init, runs, status, up
+from mbats.cli import (
+    backtest,
+    config,
+    context,
+    data,
+    demo,
+    doctor,
+    down,
+    env,
+    init,
+    runs,
+    status,
+    up,
+)
 from mbats.cli.output import report
 from mbats.errors import MbatsError
 
@@ -18,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="A quant's whole FX trading desk, from idea to live trading.",
 )
-for command in (up, down, status, doctor, env, init, data, backtest, runs, config):
+for command in (demo, up, down, status, doctor, env, init, data, backtest, runs, config):
     app.add_typer(command.app)
 
 

@@ -1,0 +1,101 @@
+"""`mbats demo`: the whole desk once through, by the same commands a person would type."""
+
+import contextlib
+import io
+import shlex
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from mbats.cli import context
+from mbats.cli.output import JsonFlag, emit_json, pages, people, table
+
+app = typer.Typer()
+
+STEPS = (
+    ("The tables of the security master and the risk store", "init"),
+    ("27 years of real FX: the ECB's daily reference rates", "data load --vendor ecb"),
+    ("What is in the security master", "data list"),
+    ("A reversal strategy over all of it, costs on", "backtest sma_reversal --sizer equity:50"),
+    (
+        "A bracket strategy: entry, stop and target from each instrument's own range",
+        "backtest rsi_stochastic --sizer risk:0.5",
+    ),
+    ("What the two left in the risk store", "runs list --limit 5"),
+)
+SEED_SEVEN = "AUD_USD,USD_JPY,EUR_USD,GBP_USD,EUR_JPY,GBP_JPY,NZD_USD"
+MORE = {"data load": f" --instruments {SEED_SEVEN}", "backtest": " --reuse --brief"}
+
+
+@app.command(epilog="Example: mbats demo --keep")
+def demo(
+    keep: Annotated[bool, typer.Option(help="leave the stack running")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show the whole desk: real history in, two strategies backtested, results to look at.
+
+    No account, no key, no Docker. Stops what it started; the data stays for the next run.
+    """
+    from mbats.desk import Desk
+
+    began = time.monotonic()
+    with _quiet(as_json), _stack(keep) as services:
+        for title, command in STEPS:
+            more = next((text for start, text in MORE.items() if command.startswith(start)), "")
+            _step(title, command + more)
+        with Desk(context.settings()) as desk:
+            runs = [run for run in desk.risk_store.runs(limit=2) if run["status"] == "done"]
+    settings = context.settings()
+    sheets = {run["strategy"]: settings.home / "reports" / f"{run['run_id']}.html" for run in runs}
+    if as_json:
+        emit_json({"services": services, "runs": runs, "tear_sheets": sheets})
+        return
+    state = "running" if keep else "stopped; `make up` starts them again, with the same data"
+    pages().print(table(f"Addresses ({state})", ("service", "address"), services))
+    pages().print(
+        table("Tear sheets: open them in a browser", ("strategy", "file"), sheets.items())
+    )
+    people.print(f"Done in {time.monotonic() - began:.0f} s. Next: README.md, docs/tutorial/.")
+
+
+@contextlib.contextmanager
+def _stack(keep: bool) -> Iterator[list[tuple[str, str]]]:
+    """Start what does not run yet, give the addresses, stop what was started."""
+    from mbats.cli.status import rows
+    from mbats.local.stack import Stack
+
+    _title("The local stack: BigQuery, Cloud Storage and Pub/Sub, as emulators", "up")
+    stack = Stack(context.settings(), say=lambda line: people.print(line, markup=False))
+    started = stack.up().started
+    context.resolved.cache_clear()  # the addresses are settings too
+    try:
+        yield [(each.title, address) for each, address in rows(stack.status())]
+    finally:
+        if started and not keep:
+            stack.down(started)
+
+
+def _step(title: str, command: str) -> None:
+    """Run one command of the desk, in this process, as it would be typed."""
+    from mbats.cli.main import app as mbats
+
+    _title(title, command)
+    flags = [f"--{name}={value}" for name, value in context.flags().items()]
+    began = time.monotonic()
+    code: Any = mbats([*flags, *shlex.split(command)], standalone_mode=False)
+    people.print(f"({time.monotonic() - began:.1f} s)", style="dim")
+    if code:
+        raise typer.Exit(code)
+
+
+def _title(title: str, command: str) -> None:
+    people.print(f"\n[bold]{title}[/]\n[dim]$ mbats {command}[/]")
+
+
+@contextlib.contextmanager
+def _quiet(asked: bool) -> Iterator[None]:
+    """Keep standard output for the one JSON document."""
+    with contextlib.redirect_stdout(io.StringIO()) if asked else contextlib.nullcontext():
+        yield
