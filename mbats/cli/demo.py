@@ -14,19 +14,24 @@ from mbats.cli.output import JsonFlag, emit_json, pages, people, table
 
 app = typer.Typer()
 
+SEED_SEVEN = "AUD_USD,USD_JPY,EUR_USD,GBP_USD,EUR_JPY,GBP_JPY,NZD_USD"
 STEPS = (
     ("The tables of the security master and the risk store", "init"),
-    ("27 years of real FX: the ECB's daily reference rates", "data load --vendor ecb"),
+    (
+        "Real FX history: the ECB's daily reference rates since 1999",
+        f"data load --vendor ecb --instruments {SEED_SEVEN}",
+    ),
     ("What is in the security master", "data list"),
-    ("A reversal strategy over all of it, costs on", "backtest sma_reversal --sizer equity:50"),
+    (
+        "A reversal strategy over all of it, costs on",
+        "backtest sma_reversal --sizer equity:50 --reuse --brief",
+    ),
     (
         "A bracket strategy: entry, stop and target from each instrument's own range",
-        "backtest rsi_stochastic --sizer risk:0.5",
+        "backtest rsi_stochastic --sizer risk:0.5 --reuse --brief",
     ),
     ("What the two left in the risk store", "runs list --limit 5"),
 )
-SEED_SEVEN = "AUD_USD,USD_JPY,EUR_USD,GBP_USD,EUR_JPY,GBP_JPY,NZD_USD"
-MORE = {"data load": f" --instruments {SEED_SEVEN}", "backtest": " --reuse --brief"}
 
 
 @app.command(epilog="Example: mbats demo --keep")
@@ -43,8 +48,7 @@ def demo(
     began = time.monotonic()
     with _quiet(as_json), _stack(keep) as services:
         for title, command in STEPS:
-            more = next((text for start, text in MORE.items() if command.startswith(start)), "")
-            _step(title, command + more)
+            _step(title, command)
         with Desk(context.settings()) as desk:
             runs = [run for run in desk.risk_store.runs(limit=2) if run["status"] == "done"]
     settings = context.settings()

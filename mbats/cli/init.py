@@ -9,7 +9,6 @@ from mbats.cli import context
 from mbats.cli.output import JsonFlag, emit_json, people, table
 from mbats.desk import Desk
 
-
 app = typer.Typer()
 
 
