@@ -7,6 +7,7 @@ belongs to, is kept in that instrument's report, and touches no other.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
@@ -104,19 +105,32 @@ def download(
     for request in requests:
         report = Loaded(request.instrument, request.granularity, vendor.info.vendor)
         reports.append(report)
-        try:
-            _load(vendor, store, request, now, report, on_page)
-        except MbatsError as error:
-            report.error = " ".join([error.cause, *error.tried])
-            report.mend = error.mend
-        except Exception as error:
-            log.exception("loading %s %s", request.instrument, request.granularity)
-            report.error = f"{type(error).__name__}: {error}"
-            report.mend = "this is a fault of mbats: please report it with the log"
+        with _told_in(report):
+            start = _start(store, request, report.vendor)
+            with _told_in(report):
+                _load(vendor, store, request, (start, now), report, on_page)
+            _check(vendor, store, request, (start, now), report)
         if isinstance(vendor, Rejecting):
             report.rejected = vendor.rejected(request.instrument).bad
         on_page(report)
     return reports
+
+
+@contextmanager
+def _told_in(report: Loaded) -> Iterator[None]:
+    """Keep the first error in the report, whatever it is: the other requests go on."""
+    try:
+        yield
+    except MbatsError as error:
+        cause, mend = " ".join([error.cause, *error.tried]), error.mend
+    except Exception as error:
+        log.exception("loading %s %s", report.instrument, report.granularity)
+        cause = f"{type(error).__name__}: {error}"
+        mend = "this is a fault of mbats: please report it with the log"
+    else:
+        return
+    if not report.failed:
+        report.error, report.mend = cause, mend
 
 
 def describe(vendor: Vendor, store: HistoryStore, wanted: Iterable[str]) -> None:
