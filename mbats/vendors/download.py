@@ -26,6 +26,7 @@ from mbats.vendors.rows import Tally
 BATCH_ROWS = 20_000
 # No FX series that a vendor offers is older.
 EARLIEST = datetime(1980, 1, 2, tzinfo=UTC)
+MENDED = "mended"
 
 log = logging.getLogger(__name__)
 
@@ -177,14 +178,25 @@ def check_series(
     now: datetime,
     start: datetime | None = None,
 ) -> list[dict[str, Any]]:
-    """Check the stored bars of (instrument, granularity, vendor) from ``start``; store and return
-    what was found as rows of ``data_quality``.
+    """Check the stored bars of (instrument, granularity, vendor) from ``start``.
+
+    Returns what was found as rows of ``data_quality``, which are stored; earlier findings about
+    these bars that are no longer true are marked ``mended`` there.
     """
     instrument, granularity, vendor = series
     bars = store.bars(instrument, granularity, vendor, start=start)
     findings = check_bars(bars, granularity, calendar, now) if bars.num_rows else []
-    if findings:
-        store.merge("data_quality", findings)
+    still_true = {(row["check_name"], row["start"]) for row in findings}
+    where = {"instrument": instrument, "granularity": granularity, "vendor": vendor}
+    mended = [
+        row | {"severity": MENDED, "checked_at": now}
+        for row in store.rows("data_quality", where)
+        if (row["check_name"], row["start"]) not in still_true
+        and row["severity"] != MENDED
+        and (start is None or row["start"] >= start)
+    ]
+    if findings or mended:
+        store.merge("data_quality", [*findings, *mended])
     return findings
 
 

@@ -80,8 +80,7 @@ class EcbVendor:
 
     def instruments(self) -> Sequence[Instrument]:
         """Return every pair, in both directions: EUR_USD and USD_EUR, all crosses."""
-        made = (self._instrument(base, quote) for base, quote in permutations(self._rates, 2))
-        return [instrument for instrument in made if instrument]
+        return self._pairs
 
     def granularities(self) -> Sequence[str]:
         """Return D: there is one fixing a day."""
@@ -115,6 +114,11 @@ class EcbVendor:
     @cached_property
     def _file(self) -> Fixings:
         return read_fixings(self._path)
+
+    @cached_property
+    def _pairs(self) -> list[Instrument]:
+        made = (self._instrument(base, quote) for base, quote in permutations(self._rates, 2))
+        return [instrument for instrument in made if instrument]
 
     @property
     def _rates(self) -> dict[str, Ints]:
