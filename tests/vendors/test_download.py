@@ -88,6 +88,7 @@ def test_a_second_run_asks_from_the_last_stored_bar_and_adds_nothing(store):
     assert (first.inserted, first.updated) == (150, 0)
     assert (second.inserted, second.updated, second.failed) == (0, 0, False)
     assert store.stored == before
+    assert len(store.pages) == 1  # not even a MERGE of what is there already
     assert vendor.asked[0][1] == EARLIEST
     assert vendor.asked[1][1] == START + timedelta(minutes=149)
 
