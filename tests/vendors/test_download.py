@@ -216,6 +216,8 @@ def test_an_error_on_one_instrument_neither_stops_nor_hides_the_others(store, fa
     assert [reports[name].inserted for name in names] == [10, 5, 10]
     assert [reports[name].failed for name in names] == [False, True, False]
     assert str(fault.args[0]) in reports["EUR_USD"].error
+    unforeseen = isinstance(fault, KeyError)
+    assert ("fault of mbats" in reports["EUR_USD"].mend) is unforeseen
     (again,) = download(Script({"EUR_USD": pages["AUD_USD"][:0]}), store, [MINUTES], NOW)
     assert not again.failed  # what came before the error was kept and a rerun goes on from there
 
