@@ -10,9 +10,7 @@ from mbats.cli import context, data_check, data_load
 from mbats.cli.output import JsonFlag, emit_json, people, table
 from mbats.errors import RefusedError
 
-app = typer.Typer(
-    name="data", no_args_is_help=True, help="History into the security master, and what is there."
-)
+app = typer.Typer(name="data", no_args_is_help=True, help="History into the security master, and what is there.")
 app.command(epilog=data_load.EXAMPLES)(data_load.load)
 app.command(epilog=data_check.EXAMPLES)(data_check.check)
 
@@ -30,12 +28,10 @@ def list_series(as_json: JsonFlag = False) -> None:
     if not series:
         people.print("Nothing is stored yet: mbats data load --vendor ecb")
         return
-    columns = ("instrument", "granularity", "vendor", "first", "last", "bars")
+    columns = ("series", "first", "last", "bars")
     rows = [
         (
-            row["instrument"],
-            row["granularity"],
-            row["vendor"],
+            f"{row['instrument']} {row['granularity']} {row['vendor']}",
             f"{row['first']:%Y-%m-%d %H:%M}",
             f"{row['last']:%Y-%m-%d %H:%M}",
             f"{row['bars']:,}",

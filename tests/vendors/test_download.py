@@ -88,6 +88,7 @@ def test_a_second_run_asks_from_the_last_stored_bar_and_adds_nothing(store):
     assert (first.inserted, first.updated) == (150, 0)
     assert (second.inserted, second.updated, second.failed) == (0, 0, False)
     assert store.stored == before
+    assert len(store.pages) == 1  # not even a MERGE of what is there already
     assert vendor.asked[0][1] == EARLIEST
     assert vendor.asked[1][1] == START + timedelta(minutes=149)
 
@@ -215,6 +216,8 @@ def test_an_error_on_one_instrument_neither_stops_nor_hides_the_others(store, fa
     assert [reports[name].inserted for name in names] == [10, 5, 10]
     assert [reports[name].failed for name in names] == [False, True, False]
     assert str(fault.args[0]) in reports["EUR_USD"].error
+    unforeseen = isinstance(fault, KeyError)
+    assert ("fault of mbats" in reports["EUR_USD"].mend) is unforeseen
     (again,) = download(Script({"EUR_USD": pages["AUD_USD"][:0]}), store, [MINUTES], NOW)
     assert not again.failed  # what came before the error was kept and a rerun goes on from there
 
@@ -273,8 +276,11 @@ def test_what_was_loaded_is_checked_and_the_findings_are_kept(store):
     assert {row["check_name"] for row in found} >= {"gap", "unchanged"}
     (gap,) = [row for row in found if row["check_name"] == "gap"]
     assert gap["start"] == START + timedelta(minutes=100)
-    assert report.problems == sum(row["severity"] == "error" for row in found) > 0
-    assert report.warnings == len(found) - report.problems
+    assert report.errors == {"gap": 1}
+    assert sum(report.warnings.values()) == len(found) - 1
+    held = store.merged["data_quality"]
+    download(Script({"EUR_USD": pages}), store, [replace(MINUTES, again=True)], NOW)
+    assert store.merged["data_quality"] == held  # nothing new to say, nothing written
 
 
 def test_vendor_and_asked_instruments_are_described(store):
@@ -317,6 +323,6 @@ def test_25_years_of_the_seven_seed_pairs_load_without_an_error_finding(store):
     reports = download(EcbVendor(), store, requests, now)
     assert [report.error for report in reports] == [""] * 7
     assert all(report.inserted > 7_000 for report in reports)
-    assert not sum(report.problems for report in reports)
+    assert not any(report.errors for report in reports)
     again = download(EcbVendor(), store, requests, now)
     assert sum(report.inserted + report.updated for report in again) == 0
