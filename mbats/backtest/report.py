@@ -14,7 +14,17 @@ from rich.text import Text
 from mbats.backtest.curve import curve_of
 from mbats.backtest.performance import total
 from mbats.backtest.result import RunResult
-from mbats.backtest.tables import Kind, Table, all_tables, figures, flat, open_at_end, shown, tone
+from mbats.backtest.tables import (
+    LEFT,
+    Kind,
+    Table,
+    all_tables,
+    figures,
+    flat,
+    open_at_end,
+    shown,
+    tone,
+)
 from mbats.market.bars import Bars
 
 FEW_TRADES = 30
@@ -32,7 +42,7 @@ KEY_FIGURES: tuple[tuple[str, str, Kind], ...] = (
     ("Calmar", "calmar", "number"),
     ("Max drawdown", "max_drawdown_fraction", "share"),
     ("Max drawdown, amount", "max_drawdown_amount", "cost"),
-    ("Longest under water, days", "max_drawdown_days", "number"),
+    ("Longest under water, days", "max_drawdown_days", "count"),
     ("Time in the market", "exposure_fraction", "share"),
     ("Trades closed", "trades_closed", "count"),
     ("Trades open at the end", "trades_open", "count"),
@@ -206,7 +216,7 @@ def _console_table(table: Table, currency: str) -> RichTable:
         value = table.footer[index] if table.footer else None
         made.add_column(
             column.name,
-            justify="left" if column.kind in ("text", "time") else "right",
+            justify="left" if column.kind in LEFT else "right",
             no_wrap=True,
             footer=_cell(value, column.kind, currency),
         )

@@ -22,17 +22,8 @@ from mbats.backtest.result import RunResult
 from mbats.market.bars import Bars
 
 Kind = Literal[
-    "text",
-    "count",
-    "money",
-    "round",
-    "cost",
-    "change",
-    "points",
-    "share",
-    "number",
-    "price",
-    "time",
+    "text", "count", "money", "round", "cost", "change", "points", "share", "number", "price",
+    "time", "day",
 ]
 """How a cell is shown. ``money``, ``round`` (money without cents), ``change`` and ``points``
 (fractions, the latter without its percent sign) are signed and coloured; ``cost`` and ``share``
@@ -196,16 +187,6 @@ def monthly(curve: Curve) -> Table:
     return Table("monthly", "Monthly returns, %", columns, rows)
 
 
-def yearly(curve: Curve) -> Table:
-    """Return the return of each year."""
-    years, changes = curve.period_returns("Y")
-    columns = (Column("Year", "year"), Column("Return", "return", "change"))
-    rows = tuple(
-        (str(year), float(change)) for year, change in zip(years.astype(str), changes, strict=True)
-    )
-    return Table("yearly", "Years", columns, rows)
-
-
 def costs(result: RunResult) -> Table:
     """Return the way from gross to net: what trading at mid would have made, and each cost.
 
@@ -243,12 +224,12 @@ def costs(result: RunResult) -> Table:
 def drawdowns(curve: Curve, count: int = EXTREMES) -> Table:
     """Return the deepest drawdowns; an empty recovery means still under water."""
     columns = (
-        Column("Peak, UTC", "peak", "time"),
-        Column("Trough, UTC", "trough", "time"),
-        Column("Recovery, UTC", "recovery", "time"),
+        Column("Peak", "peak", "day"),
+        Column("Trough", "trough", "day"),
+        Column("Recovery", "recovery", "day"),
         Column("Depth", "fraction", "share"),
-        Column("Amount", "amount", "cost"),
-        Column("Days", "days", "number"),
+        Column("Amount", "amount", "count"),
+        Column("Days", "days", "count"),
     )
     rows = tuple(
         (d.peak, d.trough, d.recovery, d.fraction, d.amount, d.days)
@@ -303,6 +284,10 @@ def _counts(column: pa.ChunkedArray) -> list[tuple[str, int]]:
     return sorted(Counter(column.to_pylist()).items(), key=lambda item: (-item[1], item[0]))
 
 
+LEFT: tuple[Kind, ...] = ("text", "time", "day")
+"""Kinds that are aligned left; the others are numbers."""
+
+
 def shown(value: object, kind: Kind, currency: str = "USD") -> str:
     """Return a cell as people read it; empty for None. Fractions become percent."""
     if value is None:
@@ -343,6 +328,7 @@ _SHOWN: Mapping[Kind, Callable[[Any, str], str]] = {
     "number": lambda value, _: f"{value:,.2f}",
     "price": _price,
     "time": lambda value, _: f"{value:%Y-%m-%d %H:%M}",
+    "day": lambda value, _: f"{value:%Y-%m-%d}",
 }
 
 

@@ -105,8 +105,8 @@ def _monthly(curve: Curve) -> Figure | None:
         "ygap": 2,
     }
     layout = {
-        "yaxis": {"type": "category", "autorange": "reversed", "showgrid": False},
-        "xaxis": {"type": "category", "side": "top", "showgrid": False},
+        "yaxis": {"type": "category", "autorange": "reversed", "showgrid": False, "ticks": ""},
+        "xaxis": {"type": "category", "side": "top", "showgrid": False, "ticks": ""},
     }
     note = "Percent, by New York trading day. The last column is the whole year."
     return single("monthly", "Monthly returns", note, 70 + 26 * len(rows), [heat], layout)
@@ -128,7 +128,7 @@ def _contribution(result: RunResult, currency: str) -> Figure | None:
         data.append(_line(label(name), exits[own][kept], total[kept], "", hover, line=step))
     layout = {"yaxis": {"title": {"text": currency}}, "hovermode": "x unified"}
     note = "Cumulative net P&L of closed trades, at the bar of their exit."
-    return single("contribution", "By instrument", note, 300, data, layout)
+    return single("contribution", "Cumulative P&L by instrument", note, 300, data, layout)
 
 
 def _histogram(values: Floats, bins: int = 40) -> tuple[Floats, Any, float]:
@@ -222,8 +222,9 @@ def _costs(result: RunResult, currency: str) -> Figure | None:
     values = [float(row[1]) for row in (*table.rows, table.footer)]
     waterfall = {
         "type": "waterfall",
-        "x": list(labels),
-        "y": values,
+        "orientation": "h",
+        "y": list(labels),
+        "x": values,
         "measure": ["absolute", *["relative"] * 4, "total"],
         "text": [tables.shown(value, "round", currency) for value in values],
         "textposition": "auto",
@@ -231,11 +232,11 @@ def _costs(result: RunResult, currency: str) -> Figure | None:
         "increasing": {"marker": {"color": "var(--gain)"}},
         "decreasing": {"marker": {"color": "var(--loss)"}},
         "totals": {"marker": {"color": "var(--accent)"}},
-        "hovertemplate": f"%{{x}}: %{{text}} {currency}<extra></extra>",
+        "hovertemplate": f"%{{y}}: %{{text}} {currency}<extra></extra>",
     }
     layout = {
-        "xaxis": {"type": "category"},
-        "yaxis": {"title": {"text": currency}},
+        "yaxis": {"type": "category", "autorange": "reversed"},
+        "xaxis": {"title": {"text": currency}},
         "showlegend": False,
     }
     note = "Gross is what the closed trades would have made at mid prices."
@@ -254,6 +255,7 @@ def _exits(result: RunResult, currency: str) -> Figure | None:
         "marker": {"color": ["var(--gain)" if value > 0 else "var(--loss)" for value in net]},
         "text": [f"{row[1]:,} trades" for row in rows],
         "textposition": "auto",
+        "textangle": 0,
         "hovertemplate": f"%{{x}}: %{{y:,.2f}} {currency}, %{{text}}<extra></extra>",
     }
     layout = {

@@ -33,8 +33,8 @@
     return {
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: "var(--muted)" },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: narrow ? 44 : 56, r: 10, t: 8, b: 32 },
-      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
+      margin: { l: narrow ? 44 : 56, r: 10, t: 8, b: 24 },
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal", bgcolor: "rgba(0,0,0,0)" },
       hoverlabel: { bgcolor: "var(--surface)", bordercolor: "var(--line)", font: { color: "var(--ink)" } },
       ...layout,
     };
