@@ -21,6 +21,11 @@ people = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 
+def pages() -> Console:
+    """Return a console for reports: never under 100 columns, so that no table is squeezed."""
+    return Console(width=max(people.width, 100), highlight=False)
+
+
 def plain(value: object) -> Any:
     """Return ``value`` as JSON knows it: times in ISO 8601, decimals as strings."""
     if isinstance(value, datetime | date):
