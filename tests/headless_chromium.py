@@ -43,9 +43,7 @@ def opened(file: Path, chromium: str, width: int = 1440, **context: Any) -> Iter
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        page = browser.new_context(
-            viewport={"width": width, "height": 1000}, **context
-        ).new_page()
+        page = browser.new_context(viewport={"width": width, "height": 1000}, **context).new_page()
         page.complaints, page.asked = [], []
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
         page.on(

@@ -190,7 +190,7 @@ def _key_figures(row: Mapping[str, Any], currency: str) -> RenderableType:
         title_style="bold",
     )  # fmt: skip
     for justify in ("left", "right", "left", "right"):
-        table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        table.add_column(justify=justify, no_wrap=True)
     for left, right in zip(cells[:half], [*cells[half:], ("", None, "text")], strict=False):
         table.add_row(*_figure(left, currency), *_figure(right, currency))
     return table

@@ -22,8 +22,18 @@ from mbats.backtest.result import RunResult
 from mbats.market.bars import Bars
 
 Kind = Literal[
-    "text", "count", "money", "round", "cost", "change", "points", "share", "number", "price",
-    "time", "day",
+    "text",
+    "count",
+    "money",
+    "round",
+    "cost",
+    "change",
+    "points",
+    "share",
+    "number",
+    "price",
+    "time",
+    "day",
 ]
 """How a cell is shown. ``money``, ``round`` (money without cents), ``change`` and ``points``
 (fractions, the latter without its percent sign) are signed and coloured; ``cost`` and ``share``
@@ -87,7 +97,7 @@ def figures(result: RunResult, instrument: str = ALL) -> Mapping[str, Any]:
 def per_instrument(result: RunResult, bars: Iterable[Bars] = ()) -> Table:
     """Return the figures of each instrument and of the whole; ``bars`` add the market's change."""
     market = {one.instrument: _change(one) for one in bars if len(one)}
-    columns = (
+    columns: tuple[Column, ...] = (
         Column("Instrument", "instrument"),
         Column("Trades", "trades_closed", "count"),
         Column("Won", "win_rate", "share"),

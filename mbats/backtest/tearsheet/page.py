@@ -96,9 +96,7 @@ def _trades(result: RunResult, currency: str) -> dict[str, Any]:
     trades = result.tables["trade"].sort_by("trade_id")
     newest = trades.slice(max(0, trades.num_rows - MOST_TRADES)).to_pylist()
     return {
-        "columns": [
-            {"name": c.name, "left": c.kind in tables.LEFT} for c in TRADE_COLUMNS
-        ],
+        "columns": [{"name": c.name, "left": c.kind in tables.LEFT} for c in TRADE_COLUMNS],
         "rows": [[_cell(row[c.key], c.kind, currency) for c in TRADE_COLUMNS] for row in newest],
         "total": trades.num_rows,
     }
