@@ -33,34 +33,42 @@ def chromium_or_skip() -> str:
 
 
 @contextmanager
-def opened(file: Path, chromium: str, width: int = 1440, **context: Any) -> Iterator[Any]:
-    """Open a file and yield its page once all is drawn.
+def browser(chromium: str) -> Iterator[Any]:
+    """Run a Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield running
+        running.close()
+
+
+@contextmanager
+def opened(running: Any, file: Path, width: int = 1440, **context: Any) -> Iterator[Any]:
+    """Open a file in a new context of a browser and yield its page once all is drawn.
 
     The page gets two attributes: ``complaints``, what the console and uncaught errors said, and
     ``asked``, every address it asked for; all but the file itself is refused.
     """
-    from playwright.sync_api import sync_playwright
+    own = running.new_context(viewport={"width": width, "height": 1000}, **context)
+    page = own.new_page()
+    page.complaints, page.asked = [], []
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda m: page.complaints.append(m.text) if m.type in ("error", "warning") else None,
+    )
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        page = browser.new_context(viewport={"width": width, "height": 1000}, **context).new_page()
-        page.complaints, page.asked = [], []
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.on(
-            "console",
-            lambda m: page.complaints.append(m.text) if m.type in ("error", "warning") else None,
-        )
+    def refuse_all_but_the_file(route: Any) -> None:
+        address = route.request.url
+        if address == file.as_uri() or address.startswith(("data:", "blob:")):
+            route.continue_()
+            return
+        page.asked.append(address)
+        route.abort()
 
-        def refuse_all_but_the_file(route: Any) -> None:
-            address = route.request.url
-            if address == file.as_uri() or address.startswith(("data:", "blob:")):
-                route.continue_()
-                return
-            page.asked.append(address)
-            route.abort()
-
-        page.route("**/*", refuse_all_but_the_file)
-        page.goto(file.as_uri())
-        page.wait_for_selector("html[data-drawn=yes]", timeout=60_000, state="attached")
-        yield page
-        browser.close()
+    page.route("**/*", refuse_all_but_the_file)
+    page.goto(file.as_uri())
+    page.wait_for_selector("html[data-drawn=yes]", timeout=60_000, state="attached")
+    yield page
+    own.close()

@@ -9,22 +9,22 @@ from mbats.backtest.tables import Kind, flat
 
 Run = Mapping[str, Any]
 
-IDENTITY = (
-    "strategy",
-    "kind",
-    "status",
-    "instruments",
-    "granularity",
-    "vendor",
-    "data_start",
-    "data_end",
-    "bars",
-    "data_snapshot",
-    "account_currency",
-    "starting_cash",
-    "model_version",
-    "git_sha",
-)
+ORIGIN: Mapping[str, Kind] = {
+    "strategy": "text",
+    "kind": "text",
+    "status": "text",
+    "instruments": "text",
+    "granularity": "text",
+    "vendor": "text",
+    "data_start": "time",
+    "data_end": "time",
+    "bars": "count",
+    "data_snapshot": "text",
+    "account_currency": "text",
+    "starting_cash": "cost",
+    "model_version": "text",
+    "git_sha": "text",
+}
 SAME_GROUND = {
     "data_snapshot": "they read different bars",
     "instruments": "they traded different instruments",
@@ -71,16 +71,19 @@ def compare(runs: Sequence[Run], figures: Sequence[Mapping[str, Any]]) -> Compar
     assumptions = [dict(flat(_without_warnings(run))) for run in runs]
     lines += _lines("parameters", parameters)
     lines += _lines("assumptions", assumptions)
-    origins = [{key: _comparable(run.get(key)) for key in IDENTITY} for run in runs]
-    lines += _lines("origin", origins)
+    origins = [{key: _comparable(run.get(key)) for key in ORIGIN} for run in runs]
+    lines += _lines("origin", origins, ORIGIN)
     ids = tuple(str(run["run_id"]) for run in runs)
     return Comparison(ids, tuple(lines), tuple(_warnings(lines, runs)))
 
 
-def _lines(section: str, mappings: Sequence[Mapping[str, Any]]) -> list[Line]:
+def _lines(
+    section: str, mappings: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind] | None = None
+) -> list[Line]:
+    kinds = kinds or {}
     names = dict.fromkeys(name for mapping in mappings for name in mapping)
     return [
-        Line(section, name, "text", tuple(mapping.get(name) for mapping in mappings))
+        Line(section, name, kinds.get(name, "text"), tuple(m.get(name) for m in mappings))
         for name in names
     ]
 

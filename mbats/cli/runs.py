@@ -129,7 +129,6 @@ def _bars(desk: "Desk", result: "RunResult") -> "list[Bars]":
 
 
 def _listing(runs: Sequence[Mapping[str, Any]], figures: Mapping[str, Mapping[str, Any]]) -> Any:
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
@@ -139,12 +138,14 @@ def _listing(runs: Sequence[Mapping[str, Any]], figures: Mapping[str, Mapping[st
     columns: tuple[tuple[str, str, Kind], ...] = (
         ("Net P&L", "net_pnl", "round"),
         ("Return", "total_return", "change"),
-        ("Drawdown", "max_drawdown_fraction", "share"),
+        ("DD", "max_drawdown_fraction", "share"),
         ("Sharpe", "sharpe", "number"),
         ("Trades", "trades_closed", "count"),
     )
-    made = Table(box=SIMPLE_HEAD, padding=0)
-    for name in ("Run", "Strategy", "Traded", "Span", "Status"):
+    made = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    made.add_column("Run", no_wrap=True)
+    made.add_column("Strategy", overflow="ellipsis")  # the one that gives way
+    for name in ("Traded", "Span", "Status"):
         made.add_column(name, no_wrap=True)
     for name, _, _ in columns:
         made.add_column(name, no_wrap=True, justify="right")
@@ -152,7 +153,7 @@ def _listing(runs: Sequence[Mapping[str, Any]], figures: Mapping[str, Mapping[st
     for run in runs:
         row = figures.get(run["run_id"], {})
         start, end = run["data_start"], run["data_end"]
-        span = f"{start:%Y-%m}/{end:%Y-%m}" if start and end else ""
+        span = f"{start:%Y}-{end:%Y}" if start and end else ""
         status = Text(run["status"], style="red" if run["status"] == "failed" else "")
         cells = [
             Text(
@@ -162,7 +163,7 @@ def _listing(runs: Sequence[Mapping[str, Any]], figures: Mapping[str, Mapping[st
         ]
         begun = Text(f"{run['started_at']:%m-%d %H:%M}")
         made.add_row(
-            run["run_id"][:SHORT_ID], _short(run["strategy"], 16), _traded(run), span, status,
+            run["run_id"][:SHORT_ID], Text(run["strategy"]), _traded(run), span, status,
             *cells, begun,
         )  # fmt: skip
     return made
@@ -170,11 +171,7 @@ def _listing(runs: Sequence[Mapping[str, Any]], figures: Mapping[str, Mapping[st
 
 def _traded(run: Mapping[str, Any]) -> str:
     first, *others = run["instruments"] or [""]
-    return f"{first} +{len(others)}" if others else first
-
-
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+    return f"{first}+{len(others)}" if others else first
 
 
 def _comparison_document(comparison: "Comparison") -> dict[str, Any]:
@@ -191,12 +188,14 @@ def _comparison_document(comparison: "Comparison") -> dict[str, Any]:
 
 def _side_by_side(comparison: "Comparison", runs: Sequence[Mapping[str, Any]]) -> list[Any]:
     from rich.box import SIMPLE_HEAD
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     from mbats.backtest.tables import shown
 
-    parts: list[Any] = [Text(f"! {line}", style="yellow") for line in comparison.warnings]
+    warned = [Text(f"! {line}", style="yellow") for line in comparison.warnings]
+    parts: list[Any] = [Group(*warned)] if warned else []
     for section in dict.fromkeys(line.section for line in comparison.lines):
         made = Table(
             title=section.capitalize(), title_justify="left", title_style="bold", box=SIMPLE_HEAD

@@ -166,7 +166,7 @@ def _exits(trades: pa.Table, instrument: str, currency: str) -> list[Trace]:
 
 def _exit_text(row: dict[str, Any], instrument: str, currency: str) -> str:
     return (
-        f"#{row['trade_id']} {row['direction']} {label(instrument)} closed by"
+        f"#{row['trade_id']} {label(row['direction'])} {label(instrument)} closed by"
         f" {label(row['exit_reason'])} at {shown(row['exit_price'], 'price')}<br>"
         f"{shown(row['pnl'], 'money', currency)} {currency}, {row['bars_held']:,} bars"
     )
