@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mbats import __version__
-from mbats.cli import config, context, runs
+from mbats.cli import config, context, doctor, down, env, runs, status, up
 from mbats.cli.output import report
 from mbats.errors import MbatsError
 
@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.add_typer(runs.app, name="runs")
+for command in (up, down, status, doctor, env):
+    app.add_typer(command.app)
 
 
 def _version(asked: bool) -> None:
