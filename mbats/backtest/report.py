@@ -69,8 +69,7 @@ def report(result: RunResult, bars: Iterable[Bars] | None = None) -> list[Render
     parts: list[RenderableType] = [_header(result)]
     found = warnings(result)
     if found:
-        lines = [Text(f"  ! {line}", style="yellow") for line in found]
-        parts.append(Padding(Group(Text("Warnings", style="bold yellow"), *lines), (1, 0, 0, 0)))
+        parts.append(_warnings_block(found))
     parts.append(_key_figures(figures(result), currency))
     parts += [_console_table(table, currency) for table in all_tables(result, bars or ())]
     return parts
@@ -180,6 +179,13 @@ def _header(result: RunResult) -> RenderableType:
         for index, (name, value) in enumerate(lines):
             grid.add_row("" if index else title, Text(f"{name} = {value}"))
     return Group(Text(str(run["strategy"]), style="bold"), grid)
+
+
+def _warnings_block(lines: list[str]) -> RenderableType:
+    grid = RichTable.grid(padding=(0, 1))
+    for line in lines:
+        grid.add_row(Text(" !", style="bold yellow"), Text(line, style="yellow"))
+    return Padding(Group(Text("Warnings", style="bold yellow"), grid), (1, 0, 1, 0))
 
 
 def _key_figures(row: Mapping[str, Any], currency: str) -> RenderableType:

@@ -222,7 +222,7 @@ def costs(result: RunResult) -> Table:
     count = trades.num_rows
 
     def row(label: str, amount: Decimal) -> tuple[Any, ...]:
-        share = float(amount / abs(gross)) if gross else None
+        share = float(amount / gross) if gross > 0 else None
         return label, amount, share, amount / count
 
     if not count:

@@ -15,6 +15,7 @@ from mbats.market.bars import Bars
 
 POINTS = 6_000
 ROLLING_DAYS = (126, 63, 21)
+BEYOND = "The outermost bars hold all beyond."
 COLOURS = tuple(f"var(--series-{n})" for n in range(1, 8))
 DAY = "%{x|%Y-%m-%d}"
 
@@ -119,10 +120,11 @@ def _contribution(result: RunResult, currency: str) -> Figure | None:
     names = np.array(trades.column("instrument").to_pylist())
     exits, pnl = times(trades, "exit_time"), amounts(trades, "pnl")
     data = []
-    for index, name in enumerate(sorted(set(names))):
+    found = sorted(set(names))
+    for index, name in enumerate(found):
         own = names == name
         total = np.cumsum(pnl[own])
-        kept = keep_extremes(total, POINTS // 4)
+        kept = keep_extremes(total, max(100, 2 * POINTS // len(found)))
         step = {"shape": "hv", "color": COLOURS[index % len(COLOURS)], "width": 1.5}
         hover = f"%{{y:,.2f}} {currency}<extra>{label(name)}</extra>"
         data.append(_line(label(name), exits[own][kept], total[kept], "", hover, line=step))
@@ -132,8 +134,13 @@ def _contribution(result: RunResult, currency: str) -> Figure | None:
 
 
 def _histogram(values: Floats, bins: int = 40) -> tuple[Floats, Any, float]:
-    """Return bin centres, counts and bin width, percent; zero is always an edge of a bin."""
-    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    """Return bin centres, counts and bin width, percent; zero is always an edge of a bin.
+
+    The bins span 99 of 100 values; what lies beyond is counted in the outermost.
+    """
+    low, high = np.quantile(values, [0.005, 0.995])
+    values = np.clip(values, low, high)
+    low, high = min(float(low), 0.0), max(float(high), 0.0)
     width = max((high - low) / bins, 1e-6)
     edges = np.arange(np.floor(low / width), np.ceil(high / width) + 2) * width
     counts, _ = np.histogram(values, edges)
@@ -165,7 +172,7 @@ def _trade_returns(result: RunResult) -> Figure | None:
         "yaxis": {"title": {"text": "Trades"}},
         "showlegend": False,
     }
-    return single("returns", "Trade returns", "Net of all costs.", 280, [trace], layout)
+    return single("returns", "Trade returns", f"Net of all costs. {BEYOND}", 280, [trace], layout)
 
 
 def _excursions(result: RunResult) -> Figure | None:
@@ -181,7 +188,7 @@ def _excursions(result: RunResult) -> Figure | None:
         "xaxis": {"title": {"text": "Excursion from the entry price, %"}},
         "yaxis": {"title": {"text": "Trades"}},
     }
-    note = "How far each trade went for and against the position before it closed."
+    note = f"How far each trade went for and against it before it closed. {BEYOND}"
     return single("excursions", "Excursions", note, 280, data, layout)
 
 
@@ -228,6 +235,7 @@ def _costs(result: RunResult, currency: str) -> Figure | None:
         "measure": ["absolute", *["relative"] * 4, "total"],
         "text": [tables.shown(value, "round", currency) for value in values],
         "textposition": "auto",
+        "cliponaxis": False,
         "connector": {"line": {"color": "var(--line)", "width": 1}},
         "increasing": {"marker": {"color": "var(--gain)"}},
         "decreasing": {"marker": {"color": "var(--loss)"}},
@@ -236,7 +244,8 @@ def _costs(result: RunResult, currency: str) -> Figure | None:
     }
     layout = {
         "yaxis": {"type": "category", "autorange": "reversed"},
-        "xaxis": {"title": {"text": currency}},
+        "xaxis": {"title": {"text": currency}, "nticks": 6},
+        "margin": {"l": 56, "r": 48, "t": 8, "b": 24},
         "showlegend": False,
     }
     note = "Gross is what the closed trades would have made at mid prices."
@@ -256,6 +265,7 @@ def _exits(result: RunResult, currency: str) -> Figure | None:
         "text": [f"{row[1]:,} trades" for row in rows],
         "textposition": "auto",
         "textangle": 0,
+        "width": 0.6,
         "hovertemplate": f"%{{x}}: %{{y:,.2f}} {currency}, %{{text}}<extra></extra>",
     }
     layout = {

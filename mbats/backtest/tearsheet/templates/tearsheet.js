@@ -47,7 +47,9 @@
     const paint = colours();
     const layout = layoutOf(variant, element.clientWidth < 480);
     document.querySelector(`[data-note="${key}"]`).textContent = variant.note || "";
-    return Plotly.react(element, paint(variant.data), paint(layout), config);
+    const data = variant.data.map((trace) =>
+      trace.x === "same as the first" ? { ...trace, x: variant.data[0].x } : trace);
+    return Plotly.react(element, paint(data), paint(layout), config);
   };
 
   const drawAll = () => Promise.all([...document.querySelectorAll(".plot")].map(draw));
