@@ -61,8 +61,14 @@
     });
   }
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-  window.addEventListener("beforeprint", drawAll);
-  window.addEventListener("afterprint", drawAll);
+  // Paper is light and narrower than the screen, and is laid out only after this event.
+  const print = (printing) => () => {
+    document.documentElement.classList.toggle("printing", printing);
+    for (const plot of document.querySelectorAll(".plot")) plot.style.width = printing ? "660px" : "";
+    drawAll();
+  };
+  window.addEventListener("beforeprint", print(true));
+  window.addEventListener("afterprint", print(false));
 
   const tradeTable = (trades) => {
     const size = 25;
