@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from mbats.desk import Desk
     from mbats.market.bars import Bars
 
-app = typer.Typer(
-    name="runs", no_args_is_help=True, help="Runs: list them, look at one, compare several."
-)
+app = typer.Typer(name="runs", no_args_is_help=True, help="Runs: list them, look at one, compare several.")
 
 LAST = "last"
 SHORT_ID = 8

@@ -94,3 +94,13 @@ def test_what_a_strategy_says_is_never_run(chromium, tmp_path):
         page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length > 5")
         assert page.evaluate("window.hit") is None
         assert page.asked == []
+
+
+def test_paper_is_light_even_when_the_screen_is_dark(sheet, chromium):
+    with opened(chromium, sheet, color_scheme="dark") as page:
+        ink = "document.getElementById('plot-equity').layout.font.color"
+        dark = page.evaluate(ink)
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        page.wait_for_function(f"{ink} !== '{dark}'")
+        page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+        page.wait_for_function(f"{ink} === '{dark}'")
