@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mbats import __version__
-from mbats.cli import config, context, doctor, down, env, status, up
+from mbats.cli import config, context, doctor, down, env, init, status, up
 from mbats.cli.output import report
 from mbats.errors import MbatsError
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     help="A quant's whole FX trading desk, from idea to live trading.",
 )
 app.add_typer(config.app, name="config")
-for command in (up, down, status, doctor, env):
+for command in (up, down, status, doctor, env, init):
     app.add_typer(command.app)
 
 
