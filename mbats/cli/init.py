@@ -37,4 +37,6 @@ def init(
         rows = [(c.name, c.action, ", ".join(c.details)) for c in touched]
         people.print(table(title, ("name", "action", "what"), rows))
     unchanged = len(changes) - len(touched)
-    people.print(f"{unchanged} unchanged." if touched else f"Nothing changed ({unchanged} checked).")
+    people.print(
+        f"{unchanged} unchanged." if touched else f"Nothing changed ({unchanged} checked)."
+    )

@@ -1,4 +1,4 @@
-"""A batch of rows made ready to store: complete, of the right types, each natural key once. Pure."""
+"""A batch of rows made ready to store: complete, of the right types, each key once. Pure."""
 
 import hashlib
 import json

@@ -8,6 +8,7 @@ for ten minutes.
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
@@ -32,9 +33,11 @@ PROBE_SECONDS = 2.0
 class _LocalTransport(requests.adapters.HTTPAdapter):
     """Turns a dead emulator into an error that no client retries."""
 
-    def send(self, request: requests.PreparedRequest, *args: object, **kwargs: object):  # type: ignore[no-untyped-def, override]
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> requests.Response:
         try:
-            return super().send(request, *args, **kwargs)  # type: ignore[arg-type]
+            return super().send(request, *args, **kwargs)
         except requests.ConnectionError as error:
             raise _silent(str(request.url).split("?")[0]) from error
 

@@ -42,20 +42,6 @@ class Objects:
         """Close the connections."""
         self._client.close()
 
-    def create_buckets(self, names: tuple[BucketName, ...]) -> list[str]:
-        """Make the buckets that are missing and return their full names.
-
-        For the local stack; in the cloud Terraform makes them.
-        """
-        made = []
-        for name in names:
-            full = self._settings.bucket(name)
-            with speaking(f"Make bucket {full}"):
-                if self._client.lookup_bucket(full) is None:
-                    self._client.create_bucket(full, location=self._settings.location)
-                    made.append(full)
-        return made
-
     def write(
         self,
         bucket: BucketName,
@@ -70,18 +56,18 @@ class Objects:
         ``if_generation`` is the generation that must be there, 0 for none at all. Raises
         :class:`RefusedError` where another writer was first; nothing is written then.
         """
-        blob = self._blob(bucket, name)
-        try:
-            with speaking(f"Write {blob.bucket.name}/{name}"):
+        full = self._settings.bucket(bucket)
+        blob = self._client.bucket(full).blob(name)
+        with speaking(f"Write {full}/{name}"):
+            try:
                 blob.upload_from_string(
                     content, content_type=content_type, if_generation_match=if_generation
                 )
-        except exceptions.PreconditionFailed as error:
-            raise RefusedError(
-                f"{blob.bucket.name}/{name} is not at generation {if_generation}: "
-                "another writer was first.",
-                mend="read it again, then write",
-            ) from error
+            except exceptions.PreconditionFailed as error:
+                raise RefusedError(
+                    f"{full}/{name} is not at generation {if_generation}: another was first.",
+                    mend="read it again, then write",
+                ) from error
         return int(blob.generation)
 
     def read(self, bucket: BucketName, name: str) -> tuple[bytes, int] | None:
@@ -108,6 +94,3 @@ class Objects:
     def address(self, bucket: BucketName, name: str) -> str:
         """Return the object's gs:// address."""
         return f"gs://{self._settings.bucket(bucket)}/{name}"
-
-    def _blob(self, bucket: BucketName, name: str) -> storage.Blob:
-        return self._client.bucket(self._settings.bucket(bucket)).blob(name)

@@ -95,7 +95,11 @@ class SecurityMaster:
             f"SELECT * FROM ({parts}) ORDER BY `instrument`, `granularity`, `vendor`"
         )
         instant = BAR_SCHEMA.field("start").type
-        columns = [("instrument", pa.string()), ("granularity", pa.string()), ("vendor", pa.string())]
+        columns = [
+            ("instrument", pa.string()),
+            ("granularity", pa.string()),
+            ("vendor", pa.string()),
+        ]
         columns += [("first", instant), ("last", instant), ("bars", pa.int64())]
         return pa.Table.from_pylist(found, schema=pa.schema(columns))
 

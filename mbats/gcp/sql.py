@@ -1,4 +1,4 @@
-"""The SQL of the warehouse, as text: one MERGE or INSERT a batch, and literals. Pure.
+"""The SQL of the warehouse, as text: how a batch gets into its target, and literals. Pure.
 
 Every name is quoted; a column may be called ``open`` or ``time``.
 """
@@ -13,29 +13,45 @@ from mbats.schemas import TableSchema
 
 
 def merge_statement(
-    batch: Batch, target: str, staging: str, prefix: str
+    batch: Batch, target: str, staging: str, prefix: str, *, insert_only: bool = False
 ) -> tuple[str, dict[str, Any]]:
     """Return a MERGE of the table ``staging`` into ``target`` and its query parameters.
 
-    Rows with a new key are inserted; rows whose values differ are updated; others stay as they
-    are. ``prefix`` keeps the parameters of several statements of one script apart.
+    Rows with a new key are inserted; rows whose values differ are updated, unless
+    ``insert_only``; others stay as they are. ``prefix`` keeps the parameters of several
+    statements of one script apart.
     """
     schema = batch.schema
-    parameters: dict[str, Any] = {}
-    conditions = [f"t.`{name}` = s.`{name}`" for name in schema.primary_key]
-    for index, (name, value) in enumerate(batch.constants.items()):
-        parameters[f"{prefix}_{index}"] = value
-        conditions.append(f"t.`{name}` = @{prefix}_{index}")
-    if batch.span and schema.time_partitioning:
-        parameters[f"{prefix}_first"], parameters[f"{prefix}_last"] = batch.span
-        field = schema.time_partitioning["field"]
-        conditions.append(f"t.`{field}` BETWEEN @{prefix}_first AND @{prefix}_last")
+    on, parameters = _match(batch, prefix)
+    update = "" if insert_only else _when_matched(schema)
     statement = (
-        f"MERGE `{target}` AS t\nUSING ({_source(schema, staging)}) AS s\n"
-        f"ON {' AND '.join(conditions)}\n{_when_matched(schema)}"
+        f"MERGE `{target}` AS t\nUSING ({_source(schema, staging)}) AS s\nON {on}\n{update}"
         f"WHEN NOT MATCHED THEN INSERT ({_targets(schema)}) VALUES ({_values(schema)})"
     )
     return statement, parameters
+
+
+def upsert_statements(
+    batch: Batch, target: str, staging: str, prefix: str
+) -> tuple[list[str], dict[str, Any]]:
+    """Return an UPDATE and an INSERT that together do what the MERGE does, and their parameters.
+
+    For use inside a transaction, where the local BigQuery knows no MERGE.
+    """
+    schema = batch.schema
+    on, parameters = _match(batch, prefix)
+    source = _source(schema, staging)
+    statements = []
+    if _compared(schema):
+        statements.append(
+            f"UPDATE `{target}` AS t SET {_changes(schema)}\nFROM ({source}) AS s\n"
+            f"WHERE {on} AND ({_differs(schema)})"
+        )
+    statements.append(
+        f"{insert_statement(schema, target, staging)}\n"
+        f"WHERE NOT EXISTS (SELECT 1 FROM `{target}` AS t WHERE {on})"
+    )
+    return statements, parameters
 
 
 def insert_statement(schema: TableSchema, target: str, staging: str) -> str:
@@ -89,19 +105,44 @@ def _source(schema: TableSchema, staging: str) -> str:
     return f"SELECT {', '.join(columns)} FROM `{staging}`"
 
 
+def _match(batch: Batch, prefix: str) -> tuple[str, dict[str, Any]]:
+    """Return the condition that target t and source s have one key, narrowed by constants."""
+    schema = batch.schema
+    parameters: dict[str, Any] = {}
+    conditions = [f"t.`{name}` = s.`{name}`" for name in schema.primary_key]
+    for index, (name, value) in enumerate(batch.constants.items()):
+        parameters[f"{prefix}_{index}"] = value
+        conditions.append(f"t.`{name}` = @{prefix}_{index}")
+    if batch.span and schema.time_partitioning:
+        parameters[f"{prefix}_first"], parameters[f"{prefix}_last"] = batch.span
+        field = schema.time_partitioning["field"]
+        conditions.append(f"t.`{field}` BETWEEN @{prefix}_first AND @{prefix}_last")
+    return " AND ".join(conditions), parameters
+
+
 def _when_matched(schema: TableSchema) -> str:
-    columns = [name for name in stored_columns(schema) if name not in schema.primary_key]
-    if not columns:
+    if not _compared(schema):
         return ""
-    fields = {field["name"]: field for field in schema.fields}
-    differs = " OR ".join(_differs(fields[name]) for name in columns)
-    changes = [f"`{name}` = s.`{name}`" for name in columns]
+    return f"WHEN MATCHED AND ({_differs(schema)}) THEN UPDATE SET {_changes(schema)}\n"
+
+
+def _compared(schema: TableSchema) -> list[str]:
+    return [name for name in stored_columns(schema) if name not in schema.primary_key]
+
+
+def _changes(schema: TableSchema) -> str:
+    changes = [f"`{name}` = s.`{name}`" for name in _compared(schema)]
     if WRITTEN_AT in schema.columns:
         changes.append(f"`{WRITTEN_AT}` = CURRENT_TIMESTAMP()")
-    return f"WHEN MATCHED AND ({differs}) THEN UPDATE SET {', '.join(changes)}\n"
+    return ", ".join(changes)
 
 
-def _differs(field: Mapping[str, str]) -> str:
+def _differs(schema: TableSchema) -> str:
+    fields = {field["name"]: field for field in schema.fields}
+    return " OR ".join(_field_differs(fields[name]) for name in _compared(schema))
+
+
+def _field_differs(field: Mapping[str, str]) -> str:
     old, new = f"t.`{field['name']}`", f"s.`{field['name']}`"
     if field["type"] == "JSON" or field["mode"] == "REPEATED":  # neither can be compared
         old, new = f"TO_JSON_STRING({old})", f"TO_JSON_STRING({new})"

@@ -4,7 +4,7 @@ Adds what is missing, updates descriptions, clustering and keys, and refuses wha
 could only do by dropping data: nothing is touched then, in any table.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,7 +64,9 @@ def apply_tables(
         for schema in wanted:
             found = find_table(client, warehouse.target(schema))
             if found is None:
-                plans.append(_Plan(Change(warehouse.target(schema), "created"), _new(warehouse, schema)))
+                plans.append(
+                    _Plan(Change(warehouse.target(schema), "created"), _new(warehouse, schema))
+                )
                 continue
             refusals += _destructive(schema, found, warehouse.target(schema))
             plans.append(_update(schema, found, warehouse.target(schema)))
@@ -221,13 +223,12 @@ def _carry_out(client: bigquery.Client, plan: _Plan) -> None:
         client.update_table(plan.table, list(plan.properties))
 
 
-def _field(column: object) -> bigquery.SchemaField:
-    return bigquery.SchemaField.from_api_repr(dict(column))  # type: ignore[call-overload]
+def _field(column: Mapping[str, str]) -> bigquery.SchemaField:
+    return bigquery.SchemaField.from_api_repr(dict(column))
 
 
-def _same_field(field: bigquery.SchemaField, column: object) -> bool:
-    wanted = _field(column)
-    return field.mode == wanted.mode and (field.description or "") == wanted.description
+def _same_field(field: bigquery.SchemaField, column: Mapping[str, str]) -> bool:
+    return (str(field.mode), field.description or "") == (column["mode"], column["description"])
 
 
 def _mode_allowed(stored: str, wanted: str) -> bool:
@@ -256,5 +257,3 @@ def _partitioning(table: bigquery.Table) -> dict[str, str | None] | None:
         return {"type": "RANGE", "field": table.range_partitioning.field}
     found = table.time_partitioning
     return None if found is None else {"type": found.type_, "field": found.field}
-
-

@@ -27,19 +27,19 @@ def apply_views(warehouse: Warehouse, folder: Path, dry_run: bool = False) -> li
     waiting = _views(warehouse, folder)
     changes: list[Change] = []
     while waiting:
-        failed: dict[str, str] = {}
-        reasons: dict[str, exceptions.GoogleAPICallError] = {}
+        failed: dict[str, exceptions.GoogleAPICallError] = {}
         for name, sql in waiting.items():
             try:
                 changes.append(_apply(warehouse.client, name, sql, dry_run))
             except (exceptions.NotFound, exceptions.BadRequest) as error:
-                failed[name], reasons[name] = sql, error
+                failed[name] = error
         if len(failed) == len(waiting):
-            name, error = next(iter(reasons.items()))
+            name, reason = next(iter(failed.items()))
             raise ConfigError(
-                f"View {name} cannot be made: {error.message}", mend=f"correct its file in {folder}"
-            ) from error
-        waiting = failed
+                f"View {name} cannot be made: {reason.message}",
+                mend=f"correct its file in {folder}",
+            ) from reason
+        waiting = {name: waiting[name] for name in failed}
     return changes
 
 

@@ -22,7 +22,7 @@ from mbats.config import Settings
 from mbats.gcp import connection
 from mbats.gcp.batch import Batch, prepare
 from mbats.gcp.connection import speaking
-from mbats.gcp.sql import insert_statement, merge_statement, restriction
+from mbats.gcp.sql import insert_statement, merge_statement, restriction, upsert_statements
 from mbats.gcp.staging import PREFIX, Staging
 from mbats.market.history import MergeCount
 from mbats.schemas import TableSchema
@@ -70,9 +70,7 @@ class Warehouse:
     @classmethod
     def open(cls, settings: Settings) -> "Warehouse":
         """Connect. Raises :class:`~mbats.errors.NotReadyError` where nothing answers."""
-        return cls(
-            settings, connection.bigquery_client(settings), connection.read_client(settings)
-        )
+        return cls(settings, connection.bigquery_client(settings), connection.read_client(settings))
 
     def close(self) -> None:
         """Close the connections."""
@@ -87,10 +85,14 @@ class Warehouse:
         """Return the table's full name."""
         return f"{self.settings.project}.{self.dataset(schema)}.{schema.name}"
 
-    def merge(self, schema: TableSchema, rows: pa.Table) -> MergeCount:
+    def merge(
+        self, schema: TableSchema, rows: pa.Table, *, insert_only: bool = False
+    ) -> MergeCount:
         """Store ``rows`` on the natural key: new keys are inserted, differing rows replaced.
 
-        Columns named ``ingested_at`` are set by this call and never compared. Raises
+        With ``insert_only`` rows whose key is there stay as they are.
+
+        A column ``ingested_at`` is set by this call and never compared. Raises
         :class:`~mbats.errors.DataError` for rows that do not fit (see
         :func:`mbats.gcp.batch.prepare`); nothing is stored then.
         """
@@ -99,7 +101,7 @@ class Warehouse:
             return MergeCount(0, 0)
         name = f"Store {batch.rows} rows in {self.target(schema)}"
         with speaking(name):
-            return _with_staging(lambda: self._merge(batch))
+            return _with_staging(lambda: self._merge(batch, insert_only))
 
     def write_all(
         self,
@@ -171,9 +173,11 @@ class Warehouse:
         """Google's own retries in the cloud; none against an emulator, which is up or down."""
         return {"retry": None} if self._local else {}
 
-    def _merge(self, batch: Batch) -> MergeCount:
+    def _merge(self, batch: Batch, insert_only: bool) -> MergeCount:
         staging = self._staging.fill(batch, self.dataset(batch.schema))
-        sql, parameters = merge_statement(batch, self.target(batch.schema), staging, "p")
+        sql, parameters = merge_statement(
+            batch, self.target(batch.schema), staging, "p", insert_only=insert_only
+        )
         stats = self._run(sql, parameters).dml_stats
         self._staging.drop([staging])
         return MergeCount(inserted=stats.inserted_row_count, updated=stats.updated_row_count)
@@ -185,14 +189,13 @@ class Warehouse:
         statements = [guard] if guard else []
         staged = [self._staging.fill(batch, self.dataset(batch.schema)) for batch, _ in batches]
         for index, ((batch, append), staging) in enumerate(zip(batches, staged, strict=True)):
+            target = self.target(batch.schema)
             if append:
-                sql = insert_statement(batch.schema, self.target(batch.schema), staging)
-            else:
-                sql, more = merge_statement(
-                    batch, self.target(batch.schema), staging, f"p{index}"
-                )
-                values |= more
-            statements.append(sql)
+                statements.append(insert_statement(batch.schema, target, staging))
+                continue
+            upsert, more = upsert_statements(batch, target, staging, f"p{index}")
+            statements += upsert
+            values |= more
         self._run(
             ";\n".join(["BEGIN TRANSACTION", *statements, "COMMIT TRANSACTION"]) + ";", values
         )
@@ -204,7 +207,9 @@ class Warehouse:
             job.result()
             return job
 
-        retry = Retry(predicate=_is_contention, initial=1.0, maximum=30.0, timeout=CONTENTION_SECONDS)
+        retry = Retry(
+            predicate=_is_contention, initial=1.0, maximum=30.0, timeout=CONTENTION_SECONDS
+        )
         done: bigquery.QueryJob = retry(once)()
         return done
 
