@@ -87,7 +87,7 @@ def test_a_float_is_no_price():
     rows = samples.bars(["1.1"]).set_column(column, "bid_open", pa.array([1.1]))
     with pytest.raises(DataError, match="bid_open is NUMERIC and was given floats"):
         prepare(DAILY, rows)
-    with pytest.raises(DataError, match="starting_cash cannot hold 0.1"):
+    with pytest.raises(DataError, match=r"starting_cash cannot hold 0\.1"):
         table_of(RUN, [samples.run("r", starting_cash=0.1)])
 
 

@@ -1,7 +1,7 @@
 import os
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pyarrow as pa
@@ -72,7 +72,7 @@ def test_a_cloud_run_task_is_named_by_its_execution(monkeypatch):
 @pytest.mark.emulators
 def test_a_finished_run_is_read_as_it_was_written(desk, run_id):
     store = desk.risk_store
-    store.start(samples.run(run_id))
+    store.start(samples.run(run_id, started_at=datetime.now(UTC)))
     assert store.load(run_id).run["status"] == "running"
     store.finish(result(run_id))
     found = store.load(run_id)
@@ -114,7 +114,7 @@ def test_a_run_without_trades_is_a_result_too(desk, run_id):
 @pytest.mark.emulators
 def test_a_bad_row_in_one_table_stores_no_table(desk, run_id):
     store = desk.risk_store
-    store.start(samples.run(run_id))
+    store.start(samples.run(run_id, started_at=datetime.now(UTC)))
     good = result(run_id)
     equity = good.tables["equity"]
     bad = {

@@ -57,7 +57,8 @@ def test_new_columns_descriptions_clustering_and_key_are_applied_and_rows_stay(b
     bare_desk.security_master.merge("watchlist", [])
     warehouse.execute(
         f"INSERT INTO `{warehouse.target(WATCHLIST)}` "
-        "(instrument, granularity, active, ingested_at) VALUES ('EUR_USD', 'D', TRUE, CURRENT_TIMESTAMP())"
+        "(instrument, granularity, active, ingested_at) "
+        "VALUES ('EUR_USD', 'D', TRUE, CURRENT_TIMESTAMP())"
     )
     wanted = replace(
         column(WATCHLIST, "active", description="New words"),
