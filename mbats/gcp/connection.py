@@ -116,6 +116,7 @@ def speaking(subject: str) -> Iterator[None]:
         exceptions.ServerError,
         exceptions.TooManyRequests,
         exceptions.RetryError,
+        TimeoutError,
         TransportError,
         requests.RequestException,
     ) as error:

@@ -21,8 +21,10 @@ AT_ONCE = 4
 class Staging:
     """Loads batches into tables that are named after their content and expire."""
 
-    def __init__(self, client: bigquery.Client) -> None:
+    def __init__(self, client: bigquery.Client, patience: float | None) -> None:
+        """``patience`` is how many seconds a load may take; None is for ever."""
         self._client = client
+        self._patience = patience
 
     def fill(self, batch: Batch, dataset: str) -> str:
         """Load the batch, unless a former try already has; return the staging table's full name.
@@ -62,13 +64,15 @@ class Staging:
             return False
 
     def _tried(self, job_id: str) -> bool:
-        """Return whether a load of this content was ever asked for; wait for one under way."""
+        """Return whether a load of this content was ever asked for.
+
+        One still under way is not waited for: it may belong to an emulator that was killed and
+        never end, and loading the same rows beside it changes nothing.
+        """
         try:
-            job = self._client.get_job(job_id, location=self._client.location)
+            self._client.get_job(job_id, location=self._client.location)
         except exceptions.NotFound:
             return False
-        if job.state != "DONE":
-            job.exception()  # waits; whether it succeeded shows in the staging table
         return True
 
     def _load(self, batch: Batch, table: bigquery.Table, job_id: str) -> None:
@@ -91,7 +95,7 @@ class Staging:
             )
         except exceptions.Conflict:  # asked a moment ago elsewhere, or our own answer was lost
             job = self._client.get_job(job_id, location=self._client.location)
-        job.result()
+        job.result(timeout=self._patience)
 
 
 def _fields(schema: TableSchema) -> list[bigquery.SchemaField]:

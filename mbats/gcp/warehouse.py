@@ -30,6 +30,7 @@ from mbats.schemas import TableSchema
 READ_STREAMS = 4
 CONTENTION_SECONDS = 900.0
 STAGING_TRIES = 3
+LOCAL_SECONDS = 600.0  # a job of an emulator that was killed says RUNNING for ever
 
 # BigQuery cancels one of two writers of a table, or refuses the 21st that waits for it. What was
 # refused has done nothing, so it is asked again.
@@ -64,8 +65,9 @@ class Warehouse:
         self.settings = settings
         self.client = client
         self._reader = reader
-        self._staging = Staging(client)
         self._local = bool(settings.bigquery_endpoint)
+        self._longest = LOCAL_SECONDS if self._local else None
+        self._staging = Staging(client, self._longest)
 
     @classmethod
     def open(cls, settings: Settings) -> "Warehouse":
@@ -208,7 +210,7 @@ class Warehouse:
     def _run(self, sql: str, parameters: Mapping[str, Any]) -> bigquery.QueryJob:
         def once() -> bigquery.QueryJob:
             job = self.client.query(sql, job_config=_parameters(parameters))
-            job.result()
+            job.result(timeout=self._longest)
             return job
 
         retry = Retry(
