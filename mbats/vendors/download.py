@@ -8,7 +8,7 @@ belongs to, is kept in that instrument's report, and touches no other.
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
 
@@ -50,8 +50,8 @@ class Loaded:
     """What became of one request.
 
     ``inserted`` and ``updated`` count stored bars; ``unfinished`` bars had not ended and were left
-    out; ``rejected`` rows of a file were unusable; ``problems`` and ``warnings`` are findings of
-    the quality checks. ``error`` says why the series is not complete; "" where it is.
+    out; ``rejected`` rows of a file were unusable; ``errors`` and ``warnings`` count the findings
+    of the quality checks by check. ``error`` says why the series is not complete; "" where it is.
     """
 
     instrument: str
@@ -62,8 +62,8 @@ class Loaded:
     updated: int = 0
     unfinished: int = 0
     rejected: int = 0
-    problems: int = 0
-    warnings: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    warnings: dict[str, int] = field(default_factory=dict)
     error: str = ""
     mend: str = ""
 
@@ -180,24 +180,35 @@ def check_series(
 ) -> list[dict[str, Any]]:
     """Check the stored bars of (instrument, granularity, vendor) from ``start``.
 
-    Returns what was found as rows of ``data_quality``, which are stored; earlier findings about
-    these bars that are no longer true are marked ``mended`` there.
+    Returns what was found as rows of ``data_quality``. New and changed findings are stored; earlier
+    ones about these bars that are no longer true are marked ``mended`` there.
     """
     instrument, granularity, vendor = series
     bars = store.bars(instrument, granularity, vendor, start=start)
     findings = check_bars(bars, granularity, calendar, now) if bars.num_rows else []
-    still_true = {(row["check_name"], row["start"]) for row in findings}
     where = {"instrument": instrument, "granularity": granularity, "vendor": vendor}
+    known = {_key(row): row for row in store.rows("data_quality", where)}
+    true = {_key(row) for row in findings}
+    changed = [row for row in findings if not _says_the_same(row, known.get(_key(row)))]
     mended = [
         row | {"severity": MENDED, "checked_at": now}
-        for row in store.rows("data_quality", where)
-        if (row["check_name"], row["start"]) not in still_true
+        for key, row in known.items()
+        if key not in true
         and row["severity"] != MENDED
         and (start is None or row["start"] >= start)
     ]
-    if findings or mended:
-        store.merge("data_quality", [*findings, *mended])
+    if changed or mended:
+        store.merge("data_quality", [*changed, *mended])
     return findings
+
+
+def _key(finding: dict[str, Any]) -> tuple[str, datetime]:
+    return finding["check_name"], finding["start"]
+
+
+def _says_the_same(finding: dict[str, Any], known: dict[str, Any] | None) -> bool:
+    ignored = {"checked_at": None}
+    return known is not None and known | ignored == finding | ignored
 
 
 def _start(store: HistoryStore, request: Request, vendor: str) -> datetime:
@@ -234,8 +245,9 @@ def _check(
 ) -> None:
     series = (request.instrument, request.granularity, vendor.info.vendor)
     findings = check_series(store, series, vendor.info.calendar, now=span[1], start=span[0])
-    report.problems = sum(row["severity"] == "error" for row in findings)
-    report.warnings = len(findings) - report.problems
+    for row in findings:
+        counts = report.errors if row["severity"] == "error" else report.warnings
+        counts[row["check_name"]] = counts.get(row["check_name"], 0) + 1
 
 
 def _trusted(

@@ -33,7 +33,7 @@ from mbats.errors import ConfigError, DataError
 from mbats.market import catalogue
 from mbats.market.history import VendorInfo
 from mbats.market.instrument import Instrument
-from mbats.market.newyork import Times, instant
+from mbats.market.newyork import Times, instant, to_datetime
 from mbats.market.target import published_at
 from mbats.vendors.pages import bar_page, billionths_to_numeric
 
@@ -81,6 +81,10 @@ class EcbVendor:
     def instruments(self) -> Sequence[Instrument]:
         """Return every pair, in both directions: EUR_USD and USD_EUR, all crosses."""
         return self._pairs
+
+    def newest(self) -> datetime:
+        """Return when the last fixing in the file was published, in UTC."""
+        return to_datetime(self._file.instants[-1])
 
     def granularities(self) -> Sequence[str]:
         """Return D: there is one fixing a day."""

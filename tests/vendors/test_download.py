@@ -273,8 +273,11 @@ def test_what_was_loaded_is_checked_and_the_findings_are_kept(store):
     assert {row["check_name"] for row in found} >= {"gap", "unchanged"}
     (gap,) = [row for row in found if row["check_name"] == "gap"]
     assert gap["start"] == START + timedelta(minutes=100)
-    assert report.problems == sum(row["severity"] == "error" for row in found) > 0
-    assert report.warnings == len(found) - report.problems
+    assert report.errors == {"gap": 1}
+    assert sum(report.warnings.values()) == len(found) - 1
+    held = store.merged["data_quality"]
+    download(Script({"EUR_USD": pages}), store, [replace(MINUTES, again=True)], NOW)
+    assert store.merged["data_quality"] == held  # nothing new to say, nothing written
 
 
 def test_vendor_and_asked_instruments_are_described(store):
@@ -317,6 +320,6 @@ def test_25_years_of_the_seven_seed_pairs_load_without_an_error_finding(store):
     reports = download(EcbVendor(), store, requests, now)
     assert [report.error for report in reports] == [""] * 7
     assert all(report.inserted > 7_000 for report in reports)
-    assert not sum(report.problems for report in reports)
+    assert not any(report.errors for report in reports)
     again = download(EcbVendor(), store, requests, now)
     assert sum(report.inserted + report.updated for report in again) == 0
