@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mbats import __version__
-from mbats.cli import config, context, doctor, down, env, runs, status, up
+from mbats.cli import config, context, data, doctor, down, env, runs, status, up
 from mbats.cli.backtest import backtest
 from mbats.cli.init import init
 from mbats.cli.output import report
@@ -24,6 +24,7 @@ app.add_typer(config.app, name="config")
 app.command(epilog="Example: mbats init --dry-run")(init)
 app.command(epilog="Example: mbats backtest rsi_stochastic --vendor ecb")(backtest)
 app.add_typer(runs.app, name="runs")
+app.add_typer(data.app, name="data")
 for command in (up, down, status, doctor, env):
     app.add_typer(command.app)
 
