@@ -20,6 +20,7 @@ from mbats.gcp.batch import table_of
 from mbats.gcp.warehouse import Warehouse, Write
 
 RUN_LIFE = timedelta(hours=24)
+CLOCK_SLACK = timedelta(minutes=1)  # start times of processes are counted from the boot
 ABANDONED = "Abandoned: "
 CANDIDATES_SHOWN = 10
 
@@ -191,7 +192,9 @@ def abandoned(run: Mapping[str, Any], now: datetime) -> str:
         began = datetime.fromtimestamp(psutil.Process(int(number)).create_time(), UTC)
     except psutil.NoSuchProcess:
         return f"its process {number} on {host} is gone."
-    return f"its process {number} on {host} is gone." if began > run["started_at"] else ""
+    if began > run["started_at"] + CLOCK_SLACK:
+        return f"its process {number} on {host} is gone."
+    return ""
 
 
 def this_process() -> str:

@@ -2,7 +2,9 @@
 
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pyarrow as pa
 from google.api_core import exceptions
@@ -13,6 +15,7 @@ from mbats.schemas import TableSchema
 
 PREFIX = "staging_"
 LIFE = timedelta(days=1)
+AT_ONCE = 4
 
 
 class Staging:
@@ -32,20 +35,33 @@ class Staging:
             f"{self._client.project}.{dataset}.{PREFIX}{schema.name}_{batch.digest}",
             schema=_fields(schema),
         )
+        job_id = f"mbats_{dataset}_{schema.name}_{batch.digest}"
+        if self._tried(job_id):
+            if self._holds(table, batch.rows):
+                return str(table.reference)
+            job_id = f"{job_id}_{uuid.uuid4().hex[:12]}"  # a job id serves once
         table.expires = datetime.now(UTC) + LIFE
         self._client.create_table(table, exists_ok=True)
-        job_id = f"mbats_{dataset}_{schema.name}_{batch.digest}"
-        used = self._settled(job_id)
-        if self._client.get_table(table.reference).num_rows != batch.rows:
-            self._load(batch, table, f"{job_id}_{uuid.uuid4().hex[:12]}" if used else job_id)
+        self._load(batch, table, job_id)
         return str(table.reference)
+
+    def fill_all(self, batches: Sequence[Batch], datasets: Sequence[str]) -> list[str]:
+        """Fill several staging tables at once."""
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            return list(pool.map(self.fill, batches, datasets))
 
     def drop(self, names: Sequence[str]) -> None:
         """Delete staging tables whose rows have arrived."""
-        for name in names:
-            self._client.delete_table(name, not_found_ok=True)
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            list(pool.map(partial(self._client.delete_table, not_found_ok=True), names))
 
-    def _settled(self, job_id: str) -> bool:
+    def _holds(self, table: bigquery.Table, rows: int) -> bool:
+        try:
+            return bool(self._client.get_table(table.reference).num_rows == rows)
+        except exceptions.NotFound:
+            return False
+
+    def _tried(self, job_id: str) -> bool:
         """Return whether a load of this content was ever asked for; wait for one under way."""
         try:
             job = self._client.get_job(job_id, location=self._client.location)

@@ -4,9 +4,10 @@ Adds what is missing, updates descriptions, clustering and keys, and refuses wha
 could only do by dropping data: nothing is touched then, in any table.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from google.api_core import exceptions
 from google.cloud import bigquery
@@ -17,7 +18,11 @@ from mbats.gcp.connection import speaking
 from mbats.gcp.warehouse import Warehouse
 from mbats.schemas import TableSchema
 
+AT_ONCE = 4
+
 Action = Literal["created", "changed", "unchanged"]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 DATASET_DESCRIPTIONS = {
     "security_master": "What is traded and how its prices were: instruments, bars, ticks, quality.",
@@ -59,17 +64,16 @@ def apply_tables(
             _dataset(warehouse, name, dry_run)
             for name in dict.fromkeys(schema.dataset for schema in wanted)
         ]
+        found = _each(lambda schema: find_table(client, warehouse.target(schema)), wanted)
         plans: list[_Plan] = []
         refusals: list[str] = []
-        for schema in wanted:
-            found = find_table(client, warehouse.target(schema))
-            if found is None:
-                plans.append(
-                    _Plan(Change(warehouse.target(schema), "created"), _new(warehouse, schema))
-                )
+        for schema, table in zip(wanted, found, strict=True):
+            name = warehouse.target(schema)
+            if table is None:
+                plans.append(_Plan(Change(name, "created"), _new(warehouse, schema)))
                 continue
-            refusals += _destructive(schema, found, warehouse.target(schema))
-            plans.append(_update(schema, found, warehouse.target(schema)))
+            refusals += _destructive(schema, table, name)
+            plans.append(_update(schema, table, name))
         if refusals:
             raise RefusedError(
                 "The tables differ from their schemas in ways that would destroy data.",
@@ -77,8 +81,7 @@ def apply_tables(
                 mend="restore the schema file, or copy the data to a new table yourself",
             )
         if not dry_run:
-            for plan in plans:
-                _carry_out(client, plan)
+            _each(lambda plan: _carry_out(client, plan), plans)
     return [*changes, *(plan.change for plan in plans)]
 
 
@@ -88,6 +91,11 @@ def find_table(client: bigquery.Client, name: str) -> bigquery.Table | None:
         return client.get_table(name)
     except exceptions.NotFound:
         return None
+
+
+def _each(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        return list(pool.map(work, items))
 
 
 def _dataset(warehouse: Warehouse, logical: str, dry_run: bool) -> Change:

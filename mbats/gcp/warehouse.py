@@ -96,11 +96,10 @@ class Warehouse:
         :class:`~mbats.errors.DataError` for rows that do not fit (see
         :func:`mbats.gcp.batch.prepare`); nothing is stored then.
         """
-        batch = prepare(schema, rows)
-        if not batch.rows:
+        if not rows.num_rows:
             return MergeCount(0, 0)
-        name = f"Store {batch.rows} rows in {self.target(schema)}"
-        with speaking(name):
+        batch = prepare(schema, rows)
+        with speaking(f"Store {batch.rows} rows in {self.target(schema)}"):
             return _with_staging(lambda: self._merge(batch, insert_only))
 
     def write_all(
@@ -113,8 +112,11 @@ class Warehouse:
 
         ``guard`` is SQL that runs first inside the transaction, for example an ASSERT.
         """
-        batches = [(prepare(write.schema, write.rows), write.append) for write in writes]
-        full = [(batch, append) for batch, append in batches if batch.rows]
+        full = [
+            (prepare(write.schema, write.rows), write.append)
+            for write in writes
+            if write.rows.num_rows
+        ]
         tables = ", ".join(self.target(batch.schema) for batch, _ in full)
         with speaking(f"Store in {tables}"):
             _with_staging(lambda: self._commit(full, guard, dict(parameters or {})))
@@ -122,8 +124,8 @@ class Warehouse:
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Run ``sql`` and return its rows: for small answers; bars are read by :meth:`read`."""
         with speaking("Query"):
-            job = self.client.query(sql, job_config=_parameters(parameters or {}))
-            return [dict(row.items()) for row in job.result()]
+            found = self.client.query_and_wait(sql, job_config=_parameters(parameters or {}))
+            return [dict(row.items()) for row in found]
 
     def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> int:
         """Run one DML statement and return the number of rows it changed."""
@@ -187,7 +189,9 @@ class Warehouse:
     ) -> None:
         values = dict(parameters)
         statements = [guard] if guard else []
-        staged = [self._staging.fill(batch, self.dataset(batch.schema)) for batch, _ in batches]
+        staged = self._staging.fill_all(
+            [batch for batch, _ in batches], [self.dataset(batch.schema) for batch, _ in batches]
+        )
         for index, ((batch, append), staging) in enumerate(zip(batches, staged, strict=True)):
             target = self.target(batch.schema)
             if append:

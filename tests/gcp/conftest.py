@@ -1,4 +1,4 @@
-"""Stores over a warehouse of the test's own: datasets nobody else writes to."""
+"""Desks over datasets that nobody else writes to."""
 
 import itertools
 
@@ -12,35 +12,25 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def own_settings(settings):
-    """Settings with two datasets that no other test uses."""
+def bare_desk(settings):
+    """A desk without tables, its datasets this test's own."""
     number = next(_numbers)
-    return settings.model_copy(
-        update={"security_master": f"security_master_{number}", "risk": f"risk_{number}"}
-    )
-
-
-@pytest.fixture
-def bare_desk(own_settings):
-    """A desk without tables."""
-    with Desk(own_settings) as desk:
+    names = {"security_master": f"security_master_{number}", "risk": f"risk_{number}"}
+    with Desk(settings.model_copy(update=names)) as desk:
         yield desk
 
 
-@pytest.fixture
-def desk(bare_desk):
-    """A desk with every table."""
-    apply_tables(bare_desk.warehouse, schemas.all_tables().values())
-    return bare_desk
-
-
-@pytest.fixture(scope="module")
-def shared_desk(settings):
-    """A desk with every table for the tests of one module, which use names of their own."""
-    number = next(_numbers)
-    own = settings.model_copy(
-        update={"security_master": f"security_master_{number}", "risk": f"risk_{number}"}
-    )
-    with Desk(own) as desk:
+@pytest.fixture(scope="session")
+def desk(settings):
+    """A desk with every table. Tests share it and keep to names of their own."""
+    names = {"security_master": "security_master_shared", "risk": "risk_shared"}
+    with Desk(settings.model_copy(update=names)) as desk:
         apply_tables(desk.warehouse, schemas.all_tables().values())
         yield desk
+
+
+@pytest.fixture
+def instrument():
+    """An instrument that no other test stores."""
+    number = next(_numbers)
+    return "".join(chr(ord("A") + number // 26**place % 26) for place in (2, 1, 0)) + "_USD"
