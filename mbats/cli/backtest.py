@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mbats.cli import context
-from mbats.cli.output import JsonFlag, emit_json, errors, pages, progress
+from mbats.cli.output import JsonFlag, emit_json, errors, people, progress
 from mbats.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _run(
         emit_json({**document(result, inputs.bars), "tear_sheet": path})
         return
     if not brief:
-        pages().print(*console_report(result, inputs.bars))
+        people.print(*console_report(result, inputs.bars))
     errors.print(f"Run {run_id}; tear sheet {path}", markup=False, soft_wrap=True)
 
 

@@ -10,7 +10,9 @@ from mbats.cli import context, data_check, data_load
 from mbats.cli.output import JsonFlag, emit_json, people, table
 from mbats.errors import RefusedError
 
-app = typer.Typer(name="data", no_args_is_help=True, help="History into the security master, and what is there.")
+app = typer.Typer(
+    name="data", no_args_is_help=True, help="History into the security master, and what is there."
+)
 app.command(epilog=data_load.EXAMPLES)(data_load.load)
 app.command(epilog=data_check.EXAMPLES)(data_check.check)
 

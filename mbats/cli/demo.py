@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mbats.cli import context
-from mbats.cli.output import JsonFlag, emit_json, pages, people, table
+from mbats.cli.output import JsonFlag, emit_json, people, table
 
 app = typer.Typer()
 
@@ -24,11 +24,11 @@ STEPS = (
     ("What is in the security master", "data list"),
     (
         "A reversal strategy over all of it, costs on",
-        "backtest sma_reversal --sizer equity:50 --reuse --brief",
+        "backtest sma_reversal --sizer equity:10 --reuse --brief",
     ),
     (
         "A bracket strategy: entry, stop and target from each instrument's own range",
-        "backtest rsi_stochastic --sizer risk:0.5 --reuse --brief",
+        "backtest rsi_stochastic --sizer risk:0.1 --reuse --brief",
     ),
     ("What the two left in the risk store", "runs list --limit 5"),
 )
@@ -57,10 +57,8 @@ def demo(
         emit_json({"services": services, "runs": runs, "tear_sheets": sheets})
         return
     state = "running" if keep else "stopped; `make up` starts them again, with the same data"
-    pages().print(table(f"Addresses ({state})", ("service", "address"), services))
-    pages().print(
-        table("Tear sheets: open them in a browser", ("strategy", "file"), sheets.items())
-    )
+    people.print(table(f"Addresses ({state})", ("service", "address"), services))
+    people.print(table("Tear sheets: open them in a browser", ("strategy", "file"), sheets.items()))
     people.print(f"Done in {time.monotonic() - began:.0f} s. Next: README.md, docs/tutorial/.")
 
 

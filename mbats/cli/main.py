@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from mbats import __version__
-from mbats.cli import backtest, config, context, data, demo, doctor, down, env, init, runs, status, up
+from mbats.cli import (
+    backtest,
+    config,
+    context,
+    data,
+    demo,
+    doctor,
+    down,
+    env,
+    init,
+    runs,
+    status,
+    up,
+)
 from mbats.cli.output import report
 from mbats.errors import MbatsError
 

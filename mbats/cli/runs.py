@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mbats.cli import context
-from mbats.cli.output import JsonFlag, emit_json, pages
+from mbats.cli.output import JsonFlag, emit_json, people
 from mbats.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from mbats.desk import Desk
     from mbats.market.bars import Bars
 
-app = typer.Typer(name="runs", no_args_is_help=True, help="Runs: list them, look at one, compare several.")
+app = typer.Typer(
+    name="runs", no_args_is_help=True, help="Runs: list them, look at one, compare several."
+)
 
 LAST = "last"
-SHORT_ID = 8
 MOST_COMPARED = 6
 RunArgument = Annotated[str, typer.Argument(help="run id, the beginning of one, or `last`")]
 
@@ -39,9 +40,9 @@ def list_runs(
         emit_json([{**run, "figures": figures.get(run["run_id"])} for run in runs])
         return
     if not runs:
-        pages().print("No runs yet. Make one with: mbats backtest STRATEGY", markup=False)
+        people.print("No runs yet. Make one with: mbats backtest STRATEGY", markup=False)
         return
-    pages().print(_listing(runs, figures))
+    people.print(_listing(runs, figures))
 
 
 @app.command(epilog="Example: mbats runs show last --html tearsheet.html")
@@ -63,9 +64,9 @@ def show(
     if as_json:
         emit_json(document(result, bars) | {"tear_sheet": html})
         return
-    pages().print(*report(result, bars))
+    people.print(*report(result, bars))
     if html:
-        pages().print(f"Tear sheet: {html}", markup=False, soft_wrap=True)
+        people.print(f"Tear sheet: {html}", markup=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: mbats runs compare 3f2a 91bc")
@@ -91,7 +92,7 @@ def compare(
     if as_json:
         emit_json(_comparison_document(comparison))
         return
-    pages().print(*_side_by_side(comparison, rows))
+    people.print(*_side_by_side(comparison, rows))
 
 
 def _desk() -> "Desk":
@@ -149,7 +150,6 @@ def _listing(runs: Sequence[Mapping[str, Any]], figures: Mapping[str, Mapping[st
         made.add_column(name, no_wrap=True)
     for name, _, _ in columns:
         made.add_column(name, no_wrap=True, justify="right")
-    made.add_column("Begun, UTC", no_wrap=True)
     for run in runs:
         row = figures.get(run["run_id"], {})
         start, end = run["data_start"], run["data_end"]
@@ -161,11 +161,7 @@ def _listing(runs: Sequence[Mapping[str, Any]], figures: Mapping[str, Mapping[st
             )
             for _, key, kind in columns
         ]
-        begun = Text(f"{run['started_at']:%m-%d %H:%M}")
-        made.add_row(
-            run["run_id"][:SHORT_ID], Text(run["strategy"]), _traded(run), span, status,
-            *cells, begun,
-        )  # fmt: skip
+        made.add_row(run["run_id"], Text(run["strategy"]), _traded(run), span, status, *cells)
     return made
 
 
@@ -202,7 +198,7 @@ def _side_by_side(comparison: "Comparison", runs: Sequence[Mapping[str, Any]]) -
         )
         made.add_column("", no_wrap=True)
         for run_id in comparison.run_ids:
-            made.add_column(run_id[:SHORT_ID], justify="right", overflow="fold")
+            made.add_column(run_id, justify="right", overflow="fold")
         for line in comparison.lines:
             if line.section != section:
                 continue

@@ -108,6 +108,15 @@ class RiskStore:
         sql = f"SELECT * FROM {self._table} ORDER BY `started_at` DESC, `run_id` LIMIT {int(limit)}"
         return list(self._warehouse.query(sql))
 
+    def performance(self, run_ids: Sequence[str]) -> pa.Table:
+        """Return the rows of ``risk.performance`` of these runs, for lists and comparisons."""
+        schema = schemas.table("risk", "performance")
+        rows = self._warehouse.query(
+            f"SELECT * FROM `{self._warehouse.target(schema)}` WHERE `run_id` IN UNNEST(@run_ids)",
+            {"run_ids": list(run_ids)},
+        )
+        return table_of(schema, rows)
+
     def load(self, run_id: str) -> RunResult:
         """Return a run with its tables; ``run_id`` may be an unambiguous prefix.
 

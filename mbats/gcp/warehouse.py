@@ -239,7 +239,9 @@ def _is_contention(error: BaseException) -> bool:
 def _parameters(values: Mapping[str, Any]) -> bigquery.QueryJobConfig:
     return bigquery.QueryJobConfig(
         query_parameters=[
-            bigquery.ScalarQueryParameter(name, _SQL_TYPES[type(value)], value)
+            bigquery.ArrayQueryParameter(name, "STRING", value)
+            if isinstance(value, list)
+            else bigquery.ScalarQueryParameter(name, _SQL_TYPES[type(value)], value)
             for name, value in values.items()
         ]
     )
