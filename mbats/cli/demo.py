@@ -56,10 +56,15 @@ def demo(
     if as_json:
         emit_json({"services": services, "runs": runs, "tear_sheets": sheets})
         return
-    state = "running" if keep else "stopped; `make up` starts them again, with the same data"
-    people.print(table(f"Addresses ({state})", ("service", "address"), services))
-    people.print(table("Tear sheets: open them in a browser", ("strategy", "file"), sheets.items()))
-    people.print(f"Done in {time.monotonic() - began:.0f} s. Next: README.md, docs/tutorial/.")
+    people.print()
+    people.print(table("Addresses", ("service", "address"), services))
+    people.print(
+        "Still running: `make down` stops it." if keep else "Stopped: `make up` starts it."
+    )
+    people.print("\n[bold]Tear sheets: open them in a browser[/]")
+    for strategy, sheet in sheets.items():
+        people.print(f"  {strategy}  {sheet}", markup=False, soft_wrap=True)
+    people.print(f"\nDone in {time.monotonic() - began:.0f} s. Next: docs/tutorial/.")
 
 
 @contextlib.contextmanager
