@@ -12,6 +12,7 @@ import typer.main
 from mbats import schemas
 from mbats.cli.main import app
 from mbats.config import ENV_PREFIX, SECRETS, Settings
+from mbats.market.checks import CHECKS
 from mbats.trading.risk.rules import RULES
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -87,13 +88,26 @@ def risk_rules() -> str:
     )
 
 
+def quality_checks() -> str:
+    """Return the page of data-quality checks."""
+    rows = [(f"`{c.name}`", c.severity, c.description) for c in CHECKS]
+    return "\n\n".join(
+        [
+            "# Data-quality checks",
+            "Run over every loaded series by `mbats data load` and `mbats data check`; findings go "
+            "to `security_master.data_quality`.",
+            markdown(("check", "severity", "finds"), rows),
+        ]
+    )
+
+
 def cli() -> str:
     """Return the page of commands."""
     parts = ["# The `mbats` command", "Every command takes `--json` and `--help`."]
     for path, command in _leaves(typer.main.get_command(app), ()):
         rows = [
             (
-                f"`{' '.join(p.opts) if p.param_type_name == 'option' else p.make_metavar(None)}`",
+                f"`{' '.join(p.opts) if p.param_type_name == 'option' else p.name.upper()}`",
                 getattr(p, "help", None) or "",
             )
             for p in command.params
@@ -118,6 +132,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings,
     "tables.md": tables,
     "risk-rules.md": risk_rules,
+    "quality-checks.md": quality_checks,
 }
 
 
