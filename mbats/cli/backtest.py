@@ -39,7 +39,9 @@ def backtest(
         list[str] | None,
         typer.Option(help="name=value, or strategy.name=value; repeat for more"),
     ] = None,
-    no_costs: Annotated[bool, typer.Option(help="mid prices, nothing charged")] = False,
+    no_costs: Annotated[
+        bool, typer.Option("--no-costs", help="mid prices, nothing charged")
+    ] = False,
     slippage_pips: Annotated[float, typer.Option(min=0, help="on market and stop fills")] = 0.2,
     commission_per_million: Annotated[
         float, typer.Option(min=0, help="account currency, per side")
@@ -48,13 +50,18 @@ def backtest(
         float, typer.Option(min=0, help="account currency, per side")
     ] = 0.0,
     log_signals: Annotated[
-        bool, typer.Option(help="keep prices and indicators of every bar, for ML")
+        bool, typer.Option("--log-signals", help="keep prices and indicators of every bar, for ML")
     ] = False,
     report: Annotated[Path | None, typer.Option(help="where to write the tear sheet")] = None,
     reuse: Annotated[
-        bool, typer.Option(help="show a stored run that would come out the same, if there is one")
+        bool,
+        typer.Option(
+            "--reuse", help="show a stored run that would come out the same, if there is one"
+        ),
     ] = False,
-    brief: Annotated[bool, typer.Option(help="print only where the results are")] = False,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="print only where the results are")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run strategies over stored bars; store the run, print its figures, write a tear sheet.

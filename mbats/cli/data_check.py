@@ -19,7 +19,9 @@ _KEYS = ("instrument", "granularity", "vendor", "check_name", "severity")
 def check(
     instruments: Annotated[str | None, typer.Option(help="only these: EUR_USD,USD_JPY")] = None,
     vendor: Annotated[str | None, typer.Option(help="only this vendor's series")] = None,
-    strict: Annotated[bool, typer.Option(help="exit with 3 where an error was found")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="exit with 3 where an error was found")
+    ] = False,
     every: Annotated[bool, typer.Option("--every", help="show each finding")] = False,
     as_json: JsonFlag = False,
 ) -> None:

@@ -36,7 +36,7 @@ STEPS = (
 
 @app.command(epilog="Example: mbats demo --keep")
 def demo(
-    keep: Annotated[bool, typer.Option(help="leave the stack running")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="leave the stack running")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Show the whole desk: real history in, two strategies backtested, results to look at.
