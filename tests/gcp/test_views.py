@@ -14,7 +14,7 @@ def write(folder, name, sql):
 
 def test_views_are_made_once_and_replaced_when_their_text_changes(desk, tmp_path):
     write(tmp_path, "risk/a_counts", "SELECT `n` + 1 AS `n` FROM `{project}.{risk}.z_base`;\n")
-    write(tmp_path, "risk/z_base", "SELECT COUNT(*) AS `n` FROM `{project}.{risk}.run`")
+    write(tmp_path, "risk/z_base", "SELECT COUNT(*) AS `n` FROM `{project}.{risk}.run` WHERE FALSE")
     assert {c.action for c in apply_views(desk.warehouse, tmp_path, dry_run=True)} == {"created"}
     assert {c.action for c in apply_views(desk.warehouse, tmp_path)} == {"created"}
     assert {c.action for c in apply_views(desk.warehouse, tmp_path)} == {"unchanged"}
