@@ -33,6 +33,7 @@ from mbats.trading.costs import CLOSEOUT_FRACTION, Terms
 
 Progress = Callable[[int], None]
 _NEVER, _BEFORE = float("inf"), float("-inf")
+_LIMITED = (bt.Order.Limit, bt.Order.StopLimit, bt.Order.StopTrailLimit)
 _TRAILING = (bt.Order.StopTrail, bt.Order.StopTrailLimit)
 
 
@@ -271,20 +272,17 @@ class FxBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
     def _try_exec(self, order: Any) -> None:
         feed = order.data
-        self._slippage = self.p.terms[feed.instrument].slippage
+        limited = order.exectype in _LIMITED
+        self._slippage = 0.0 if limited else self.p.terms[feed.instrument].slippage
         feed.tick_open, feed.tick_high, feed.tick_low, feed.tick_close = feed.quote(order.isbuy())
         super()._try_exec(order)
 
     def _slip_up(self, pmax: float, price: float, doslip: bool = True, lim: bool = False) -> float:
-        if lim:
-            self._slippage = 0.0
         return price + self._slippage
 
     def _slip_down(
         self, pmin: float, price: float, doslip: bool = True, lim: bool = False
     ) -> float:
-        if lim:
-            self._slippage = 0.0
         return price - self._slippage
 
     def _execute(
@@ -372,7 +370,7 @@ class FxBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         feed = order.data
         number = self.journal.numbers[order.ref]
         half = feed.half_spread_at(3 if self._role == kept.CLOSEOUT else 0)
-        slippage = 0.0 if order.exectype == bt.Order.Limit else self._slippage
+        slippage = self._slippage
         sign = 1.0 if size > 0 else -1.0
         intended = self.journal.orders[number - 1].role
         role = self._role or _role_of_fill(intended, opened)
