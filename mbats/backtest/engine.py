@@ -17,9 +17,10 @@ from mbats.backtest import rows
 from mbats.backtest import signals as features
 from mbats.backtest.account import account, step_times
 from mbats.backtest.assumptions import Costs, describe, terms_of
-from mbats.backtest.broker import FxBroker, Progress, RolloverNum
+from mbats.backtest.broker import FxBroker, Progress
 from mbats.backtest.commission import RateCursor
 from mbats.backtest.feed import NumpyFeed, to_nums
+from mbats.backtest.margin_account import RolloverNum
 from mbats.backtest.performance import performance_table
 from mbats.backtest.result import RunResult
 from mbats.backtest.round_trips import round_trips

@@ -82,6 +82,15 @@ def test_market_and_stop_fills_slip_and_limits_do_not():
     assert floats(result, "fill", "slippage_cost") == pytest.approx([0.2, 0.2, 0.0])
 
 
+def test_a_limit_that_opens_beyond_its_price_fills_at_the_open_without_slippage():
+    rows = [(1.1, 1.1, 1.1, 1.1), (1.09, 1.1, 1.08, 1.1)]
+    known = eur_usd(typical_spread_pips=Decimal(0))
+    send = scripted({1: lambda s: s.buy(exectype=bt.Order.Limit, price=1.097)})
+    result = run(send, bars_of(rows), [known], costs=Costs(slippage_pips=2))
+    assert floats(result, "fill", "price") == pytest.approx([1.09])
+    assert floats(result, "fill", "slippage_cost") == [0.0]
+
+
 def test_commission_is_charged_on_each_side_and_is_in_the_trade():
     known = eur_usd(typical_spread_pips=Decimal(0))
     costs = Costs(slippage_pips=0, commission_per_million=100, commission_per_unit=0.001)
@@ -273,6 +282,20 @@ def test_an_order_is_never_tested_on_a_bar_that_was_over_when_it_was_sent():
     limit = {1: lambda s: s.buy(data=s.datas[1], exectype=bt.Order.Limit, price=1.05)}
     result = run(scripted(limit), [bars_of(FLAT), holed()], [eur_usd(), gbp_usd()])
     assert not result.tables["fill"].num_rows  # its own signal bar had touched 1.0
+
+
+def test_a_bracket_cannot_end_on_the_bar_it_began_while_its_feed_has_no_new_one():
+    rows = [(1.1, 1.1, 1.1, 1.1), (1.1, 1.3, 0.9, 1.1), (1.1, 1.1, 1.1, 1.1)]
+    bars = bars_of(rows, "GBP_USD")
+    starts = bars.start[0] + np.array([0, 1, 5]) * np.timedelta64(60_000_000, "us")
+    ends = starts + np.timedelta64(60_000_000, "us")
+    sparse = Bars(**{**vars(bars), "start": starts, "end": ends})
+
+    def bracket(s):
+        s.buy_bracket(s.datas[1], exectype=bt.Order.Market, stopprice=1.0, limitprice=1.2)
+
+    result = run(scripted({1: bracket}), [bars_of(FLAT), sparse], [eur_usd(), gbp_usd()])
+    assert column(result, "fill", "role") == ["entry"]
 
 
 def test_an_order_is_never_filled_on_a_bar_that_began_before_it_was_sent():
