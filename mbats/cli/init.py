@@ -1,6 +1,6 @@
-"""`mbats init`: the datasets, tables and views, as the schema files say."""
+"""`mbats init`: the datasets, tables and views, as the schema files say; local buckets too."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +8,9 @@ from mbats import schemas
 from mbats.cli import context
 from mbats.cli.output import JsonFlag, emit_json, people, table
 from mbats.desk import Desk
+
+if TYPE_CHECKING:
+    from mbats.gcp.tables import Change
 
 app = typer.Typer()
 
@@ -28,6 +31,8 @@ def init(
     with Desk(context.settings()) as desk:
         changes = apply_tables(desk.warehouse, schemas.all_tables().values(), dry_run)
         changes += apply_views(desk.warehouse, FOLDER, dry_run)
+        if desk.settings.profile == "local":  # in the cloud Terraform makes the buckets
+            changes += _buckets(desk, dry_run)
     if as_json:
         emit_json([{"name": c.name, "action": c.action, "details": c.details} for c in changes])
         return
@@ -40,3 +45,12 @@ def init(
     people.print(
         f"{unchanged} unchanged." if touched else f"Nothing changed ({unchanged} checked)."
     )
+
+
+def _buckets(desk: Desk, dry_run: bool) -> "list[Change]":
+    from mbats.gcp.tables import Change
+
+    missing = desk.objects.missing_buckets()
+    for bucket in missing if not dry_run else ():
+        desk.objects.make_bucket(bucket)
+    return [Change(f"gs://{desk.settings.bucket(bucket)}", "created") for bucket in missing]

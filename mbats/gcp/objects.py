@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from google.api_core import exceptions
 from google.cloud import storage
@@ -41,6 +41,17 @@ class Objects:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def missing_buckets(self) -> list[BucketName]:
+        """Return the desk's buckets that do not exist."""
+        with speaking("Look for the buckets"):
+            found = {bucket.name for bucket in self._client.list_buckets()}
+        return [name for name in get_args(BucketName) if self._settings.bucket(name) not in found]
+
+    def make_bucket(self, bucket: BucketName) -> None:
+        """Make one of the desk's buckets. In the cloud Terraform does, with all its settings."""
+        with speaking(f"Make the bucket {bucket}"):
+            self._client.create_bucket(self._settings.bucket(bucket))
 
     def write(
         self,
