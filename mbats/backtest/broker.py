@@ -29,6 +29,10 @@ from mbats.trading.costs import CLOSEOUT_FRACTION
 Progress = Callable[[int], None]
 _NEVER = float("inf")
 _LIMITED = (bt.Order.Limit, bt.Order.StopLimit, bt.Order.StopTrailLimit)
+_FIXED_PARAMETERS = (
+    "owner", "data", "exectype", "parent", "tradeid", "transmit", "simulated",
+    "trailamount", "trailpercent", "histnotify",
+)  # fmt: skip
 _TRAILING = (bt.Order.StopTrail, bt.Order.StopTrailLimit)
 
 
@@ -111,6 +115,9 @@ class FxBroker(MarginAccount):
 
     def submit(self, order: Any, check: bool = True) -> Any:
         """Stamp the order with the instant and the position it was decided at, and take it."""
+        # backtrader finds an order's parameters through a slow fallback, millions of times a run
+        own, given = vars(order), order.params
+        own.update({n: getattr(given, n) for n in _FIXED_PARAMETERS if n not in own})
         order.decided = self.now
         if order.data.row < 0:
             return self._reject_unpriced(order)
