@@ -9,7 +9,7 @@ from typing import Any
 
 import typer.main
 
-from mbats import schemas
+from mbats import errors, schemas
 from mbats.cli.main import app
 from mbats.config import ENV_PREFIX, SECRETS, Settings
 from mbats.market.checks import CHECKS
@@ -101,6 +101,24 @@ def quality_checks() -> str:
     )
 
 
+def exit_codes() -> str:
+    """Return the page of exit codes."""
+    found = [errors.MbatsError, *errors.MbatsError.__subclasses__()]
+    rows = [
+        (e.exit_code, f"`{e.__name__}`", e.__doc__.strip().splitlines()[0])
+        for e in sorted(found, key=lambda e: e.exit_code)
+        if e.__module__ == errors.__name__
+    ]
+    return "\n\n".join(
+        [
+            "# Exit codes",
+            "0 is success, 130 an interrupt from the keyboard. Every other says what happened; the "
+            "error itself names the cause, what was tried, and the mend.",
+            markdown(("code", "error", "what it means"), rows),
+        ]
+    )
+
+
 def cli() -> str:
     """Return the page of commands."""
     parts = ["# The `mbats` command", "Every command takes `--json` and `--help`."]
@@ -129,6 +147,7 @@ def _leaves(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
 
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli,
+    "exit-codes.md": exit_codes,
     "settings.md": settings,
     "tables.md": tables,
     "risk-rules.md": risk_rules,
