@@ -8,7 +8,6 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -91,6 +90,9 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        raw = writer.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._http = h11.Connection(h11.SERVER)
         self.closed = False
 
@@ -216,23 +218,3 @@ def _request(head: h11.Request, body: bytes) -> Request:
         headers={key.decode("latin-1"): value.decode("latin-1") for key, value in head.headers},
         body=body,
     )
-
-
-Handler = Callable[[Connection, Request], Awaitable[None]]
-
-
-async def serve_connection(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler
-) -> None:
-    """Answer the requests of one connection until either side ends it."""
-    raw = writer.get_extra_info("socket")
-    if raw is not None:
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection = Connection(reader, writer)
-    while not connection.closed:
-        request = await connection.next_request()
-        if request is None:
-            break
-        await handle(connection, request)
-    if not connection.closed:
-        connection.close()
