@@ -18,6 +18,7 @@ from mbats.cli import (
     env,
     init,
     runs,
+    sim,
     status,
     up,
 )
@@ -31,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="A quant's whole FX trading desk, from idea to live trading.",
 )
-for command in (demo, up, down, status, doctor, env, init, data, backtest, runs, config):
+for command in (demo, up, down, status, doctor, env, init, data, backtest, runs, sim, config):
     app.add_typer(command.app)
 
 

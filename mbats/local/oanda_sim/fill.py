@@ -13,6 +13,7 @@ from mbats.local.oanda_sim.money import (
     plain_text,
     price_text,
     ten_digits_text,
+    twelve_digits_text,
 )
 from mbats.local.oanda_sim.requests import ON_FILL
 from mbats.local.oanda_sim.state import Document, Trade
@@ -298,8 +299,8 @@ def _factors(account: Account, name: str) -> Document:
             made = account.market.conversion(currency, account.state.currency)
         except KeyError:
             continue
-        factors[f"gain{part}Home"] = {"factor": plain_text(made.gain)}
-        factors[f"loss{part}Home"] = {"factor": plain_text(made.loss)}
+        factors[f"gain{part}Home"] = {"factor": twelve_digits_text(made.gain)}
+        factors[f"loss{part}Home"] = {"factor": twelve_digits_text(made.loss)}
     return factors
 
 

@@ -1,13 +1,13 @@
 """Decimals as OANDA rounds and writes them, and the conversion of one currency into another."""
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
 _CENT_OF_CENT = Decimal("0.0001")
 _FIVE_PLACES = Decimal("0.00001")
-_TWELVE_DIGITS = Context(prec=12, rounding=ROUND_HALF_EVEN)
+_TWELVE_DIGITS = Context(prec=12, rounding=ROUND_DOWN)
 _TEN_DIGITS = Context(prec=10, rounding=ROUND_HALF_EVEN)
 
 
@@ -65,21 +65,14 @@ SAME_CURRENCY = Conversion(ONE, ONE, ONE, ONE, ONE)
 
 def conversion_through(middle: Decimal, bid: Decimal, ask: Decimal, fee: Decimal) -> Conversion:
     """Return a conversion at ``middle``, the fee taken off gains and put on losses."""
-    middle = twelve_digits(middle)
-    return Conversion(
-        middle,
-        twelve_digits(middle * (ONE - fee)),
-        twelve_digits(middle * (ONE + fee)),
-        twelve_digits(bid),
-        twelve_digits(ask),
-    )
+    return Conversion(middle, middle * (ONE - fee), middle * (ONE + fee), bid, ask)
 
 
-def twelve_digits(value: Decimal) -> Decimal:
-    """Round to the twelve significant digits of home conversion factors."""
-    return _TWELVE_DIGITS.plus(value)
+def twelve_digits_text(value: Decimal) -> str:
+    """Write a home conversion factor: twelve significant digits, cut off, as recorded."""
+    return plain_text(_TWELVE_DIGITS.plus(value))
 
 
 def ten_digits_text(value: Decimal) -> str:
-    """Write with the ten significant digits of the older conversion fields."""
+    """Write an older conversion field: ten significant digits, rounded, as recorded."""
     return plain_text(_TEN_DIGITS.plus(value))

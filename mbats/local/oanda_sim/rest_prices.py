@@ -10,7 +10,7 @@ from mbats.local.oanda_sim.answers import INVALID_PARAMETER, Refusal, invalid
 from mbats.local.oanda_sim.candles import MOST, Query
 from mbats.local.oanda_sim.engine import Engine
 from mbats.local.oanda_sim.http import Answer, Request
-from mbats.local.oanda_sim.money import plain_text, price_text
+from mbats.local.oanda_sim.money import price_text, twelve_digits_text
 from mbats.local.oanda_sim.rest import names_of
 from mbats.local.oanda_sim.state import Document
 from mbats.local.oanda_sim.times import SECOND, parse_time, rfc3339
@@ -39,8 +39,8 @@ def pricing(engine: Engine, account: Account, request: Request) -> Answer:
                 account.spec_of(name).instrument.quote, account.state.currency
             )
             shown["quoteHomeConversionFactors"] = {
-                "positiveUnits": plain_text(conversion.bid),
-                "negativeUnits": plain_text(conversion.ask),
+                "positiveUnits": twelve_digits_text(conversion.bid),
+                "negativeUnits": twelve_digits_text(conversion.ask),
             }
             if units:
                 shown["unitsAvailable"] = views.units_available(account, name)

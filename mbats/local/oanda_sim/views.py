@@ -6,7 +6,14 @@ from mbats.local.oanda_sim import margin
 from mbats.local.oanda_sim.account import Account
 from mbats.local.oanda_sim.book import Market
 from mbats.local.oanda_sim.config import Spec
-from mbats.local.oanda_sim.money import ZERO, amount_text, percent_text, plain_text, price_text
+from mbats.local.oanda_sim.money import (
+    ZERO,
+    amount_text,
+    percent_text,
+    plain_text,
+    price_text,
+    twelve_digits_text,
+)
 from mbats.local.oanda_sim.state import (
     DEPENDENT,
     PENDING,
@@ -267,11 +274,11 @@ def home_conversions(market: Market, currencies: set[str], home: str) -> list[Do
         made.append(
             {
                 "currency": currency,
-                "accountGain": plain_text(conversion.gain),
-                "accountLoss": plain_text(conversion.loss),
-                "positionValue": plain_text(conversion.middle),
-                "unrealizedAccountGain": plain_text(conversion.bid),
-                "unrealizedAccountLoss": plain_text(conversion.ask),
+                "accountGain": twelve_digits_text(conversion.gain),
+                "accountLoss": twelve_digits_text(conversion.loss),
+                "positionValue": twelve_digits_text(conversion.middle),
+                "unrealizedAccountGain": twelve_digits_text(conversion.bid),
+                "unrealizedAccountLoss": twelve_digits_text(conversion.ask),
             }
         )
     return made
