@@ -60,6 +60,11 @@ class Running:
         """Let ``seconds`` of engine time pass."""
         self.call(lambda engine: engine.advance(engine.now_ns + int(seconds * SECOND)))
 
+    def wait_for_streams(self, number: int, timeout_seconds: float = 10.0) -> None:
+        """Return when ``number`` streams are open; TimeoutError where they are not in time."""
+        waiting = self.server.wait_for_streams(number)
+        asyncio.run_coroutine_threadsafe(waiting, self.loop).result(timeout_seconds)
+
     def inject(self, fault: FaultAt) -> None:
         """Let ``fault`` happen to the next request or line of its kind."""
         self.call(lambda engine: engine.faults.inject(fault))

@@ -50,6 +50,7 @@ class Server:
         self._recent: list[float] = []
         self._anchor = (0.0, 0)
         self._failed: list[BaseException] = []
+        self._stream_opened = asyncio.Event()
 
     async def start(self, host: str, port: int) -> None:
         """Listen on ``host`` and ``port`` (0: a free one) and let time run."""
@@ -290,6 +291,12 @@ class Server:
 
     # Streams
 
+    async def wait_for_streams(self, number: int) -> None:
+        """Return when ``number`` streams are open."""
+        while len(self._streams) < number:
+            self._stream_opened.clear()
+            await self._stream_opened.wait()
+
     async def _stream(
         self, connection: Connection, request: Request, route: Route, account_name: str
     ) -> None:
@@ -299,6 +306,7 @@ class Server:
             await connection.send(self._finish(Answer(refusal.status, refusal.body), request))
             return
         self._streams.add(stream)
+        self._stream_opened.set()
         try:
             await connection.drain()
             await connection.wait_until_gone()

@@ -1,6 +1,7 @@
 """A desk: an engine without a socket, at a standstill, with prices put by hand."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,9 +13,11 @@ from mbats.local.oanda_sim import (
     Behaviour,
     Quote,
     Replay,
+    Running,
     SimConfig,
     orders,
     positions,
+    serve,
     spec_of,
     trades,
 )
@@ -23,6 +26,11 @@ from mbats.local.oanda_sim.engine import Engine
 from mbats.local.oanda_sim.invariants import violations
 from mbats.local.oanda_sim.quotes import ASK_LADDER, BID_LADDER
 from mbats.local.oanda_sim.times import SECOND
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # oandapyV20's invalid escapes
+    import oandapyV20
+    from oandapyV20.oandapyV20 import TRADING_ENVIRONMENTS
 
 WEDNESDAY = datetime(2026, 9, 23, 14, 0, tzinfo=UTC)
 PRICES = {
@@ -121,3 +129,32 @@ def make_desk():
 @pytest.fixture
 def desk(make_desk: MakeDesk) -> Desk:
     return make_desk()
+
+
+@pytest.fixture
+def stepped():
+    """A simulator on a socket whose clock stands still until it is advanced; seeded prices."""
+    with serve(SimConfig(seed=7, start=WEDNESDAY, speed=0)) as running:
+        yield running
+        assert running.violations() == []
+
+
+@pytest.fixture
+def client() -> Iterator[Callable[..., Any]]:
+    """Return a maker of oandapyV20 clients of a running simulator."""
+    made = []
+
+    def make(running: Running, timeout: float = 5.0, **headers: str) -> Any:
+        environment = f"sim-{running.port}"
+        TRADING_ENVIRONMENTS[environment] = {"api": running.url, "stream": running.url}
+        made.append(environment)
+        return oandapyV20.API(
+            access_token="any",
+            environment=environment,
+            headers=headers,
+            request_params={"timeout": timeout},
+        )
+
+    yield make
+    for environment in made:
+        TRADING_ENVIRONMENTS.pop(environment, None)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from mbats.local.oanda_sim import AccountSpec, Behaviour, spec_of
-from mbats.local.oanda_sim.answers import INVALID_PARAMETER, message_of, reject_reasons
+from mbats.local.oanda_sim import AccountSpec, Behaviour, Replay, SimConfig, orders, spec_of
+from mbats.local.oanda_sim.answers import INVALID_PARAMETER, Refusal, message_of, reject_reasons
+from mbats.local.oanda_sim.engine import Engine
 
 LIMIT = {"type": "LIMIT", "units": "100", "price": "1.10000"}
 STOP_LOSS = {"type": "STOP_LOSS", "tradeID": "5", "price": "1.10000"}
@@ -199,8 +200,6 @@ def test_units_may_be_a_number_or_a_string(desk, units):
 def test_cancelling_twice_is_a_404_that_consumes_an_id(desk):
     desk.post(**LIMIT, clientExtensions={"id": "a"})
     desk.cancel("@a")
-    from mbats.local.oanda_sim.answers import Refusal
-
     with pytest.raises(Refusal) as caught:
         desk.cancel("@a")
     assert caught.value.status == 404
@@ -218,8 +217,6 @@ def test_cancelling_twice_is_a_404_that_consumes_an_id(desk):
     ],
 )
 def test_a_bad_replacement_leaves_the_order_alone(desk, order, reason):
-    from mbats.local.oanda_sim.answers import Refusal
-
     desk.post(**LIMIT, clientExtensions={"id": "a"})
     with pytest.raises(Refusal) as caught:
         desk.replace("@a", **order)
@@ -238,8 +235,6 @@ def test_a_bad_replacement_leaves_the_order_alone(desk, order, reason):
     ],
 )
 def test_closing_a_trade_wrongly(desk, specifier, units, status, reason):
-    from mbats.local.oanda_sim.answers import Refusal
-
     desk.post(units="10")
     with pytest.raises(Refusal) as caught:
         desk.close_trade(specifier, units)
@@ -272,8 +267,6 @@ def test_closing_a_trade_wrongly(desk, specifier, units, status, reason):
     ],
 )
 def test_closing_a_position_wrongly(desk, body, status, side, reason):
-    from mbats.local.oanda_sim.answers import Refusal
-
     desk.post(units="10")
     with pytest.raises(Refusal) as caught:
         desk.close_position(**body)
@@ -285,8 +278,6 @@ def test_closing_a_position_wrongly(desk, body, status, side, reason):
 
 
 def test_closing_a_flat_position_is_a_404_that_consumes_an_id(desk):
-    from mbats.local.oanda_sim.answers import Refusal
-
     with pytest.raises(Refusal) as caught:
         desk.close_position("USD_JPY", shortUnits="ALL", longUnits="NONE")
     assert caught.value.status == 404
@@ -308,10 +299,6 @@ def test_open_trades_have_a_limit(make_desk):
 
 
 def test_order_for_an_instrument_without_a_price_is_rejected():
-    from mbats.local.oanda_sim import Replay, SimConfig, orders
-    from mbats.local.oanda_sim.answers import Refusal
-    from mbats.local.oanda_sim.engine import Engine
-
     engine = Engine(SimConfig(speed=0, specs=(spec_of("EUR_USD"),)), Replay([]))
     account = engine.accounts[AccountSpec().id]
     body = {"order": {"type": "MARKET", "instrument": "EUR_USD", "units": "1"}}
