@@ -45,6 +45,7 @@ STREAM_FAULTS = (
 REQUEST_FAULTS = tuple(fault for fault in Fault if fault not in STREAM_FAULTS)
 _TRANSACTIONS_ONLY = (Fault.DUPLICATE, Fault.UNKNOWN_TYPE)
 
+_LONGEST_REFUSAL = 2.0
 STREAMS = ("pricing", "transactions")
 KINDS = ("write", "read", *STREAMS)
 
@@ -82,7 +83,8 @@ class FaultPlan:
 
     ``write_rates`` and ``read_rates`` map request faults to a probability per request,
     ``stream_rates`` stream faults to a probability per line. ``delays`` is the range in seconds a
-    delay is drawn from. The fixed points of ``at`` come first.
+    delay is drawn from; a drawn refusal lasts two seconds at most. The fixed points of ``at`` come
+    first.
     """
 
     seed: int = 0
@@ -104,9 +106,10 @@ class FaultPlan:
         roll = dice.random()
         for fault, rate in sorted(rates.items()):
             if roll < rate:
-                return FaultAt(
-                    kind, number, fault, dice.uniform(*self.delays), dice.choice((500, 502, 503))
-                )
+                seconds = dice.uniform(*self.delays)
+                if fault is Fault.REFUSE:
+                    seconds = min(seconds, _LONGEST_REFUSAL)
+                return FaultAt(kind, number, fault, seconds, dice.choice((500, 502, 503)))
             roll -= rate
         return None
 
