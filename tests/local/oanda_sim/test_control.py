@@ -128,7 +128,12 @@ def test_a_simulator_that_fails_inside_does_not_look_well(monkeypatch):
         raise ZeroDivisionError
 
     monkeypatch.setattr("mbats.local.oanda_sim.orders.fill", broken)
-    with pytest.raises(ZeroDivisionError), serve(SimConfig(speed=0)) as running:
+    with pytest.raises(ZeroDivisionError):
+        _order_meets_a_dropped_connection()
+
+
+def _order_meets_a_dropped_connection():
+    with serve(SimConfig(speed=0)) as running:
         order = {"type": "MARKET", "instrument": "EUR_USD", "units": "1"}
         url = f"{running.url}/v3/accounts/{running.account_id}/orders"
         with pytest.raises(requests.ConnectionError):
