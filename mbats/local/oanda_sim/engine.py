@@ -103,7 +103,7 @@ class Engine:
         for account in self.accounts.values():
             if account.trails and trades_on and quote.instrument not in self.market.halted:
                 account.follow(quote.instrument)
-            if not self._restoring and (account.state.pending or account.state.open_trades):
+            if not self._restoring:
                 self._react(account, quote.instrument)
         for listener in self.on_price:
             listener(quote)
@@ -139,12 +139,13 @@ class Engine:
 
     def _react(self, account: Account, instrument: str) -> None:
         """Fill what is triggered, each order in its own batch, then look at the margin."""
-        if account.state.pending and self.market.tradeable(instrument):
+        state = account.state
+        if state.pending and self.market.tradeable(instrument):
             for order in account.dependents_first(instrument):
                 if order.id in account.state.pending and triggered(account, order):
                     with account.batch(self.now_ns) as batch:
                         evaluate_order(account, batch, order)
-        if instrument in account.priced_by():
+        if state.in_margin_call or (state.open_trades and instrument in account.priced_by()):
             upkeep.check_margin(account, self.now_ns)
 
     def _next_event(self) -> tuple[int, Callable[[], None]] | None:

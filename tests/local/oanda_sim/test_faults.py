@@ -215,6 +215,18 @@ def test_a_fault_that_cannot_happen_is_refused(kind, fault):
         FaultAt(kind, 1, fault)
 
 
+@pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.RATE_LIMIT, Fault.DROP_ANSWER])
+def test_opening_a_stream_is_a_read_and_may_fail(sim, fault):
+    _inject(sim, "read", fault)
+    url = f"{sim.url}/v3/accounts/{sim.account_id}/transactions/stream"
+    if fault is Fault.DROP_ANSWER:
+        with pytest.raises(requests.ConnectionError):
+            requests.get(url, headers=HEADERS, timeout=3)
+    else:
+        answer = requests.get(url, headers=HEADERS, timeout=3)
+        assert answer.status_code in (429, 503)
+
+
 # Replay
 
 
