@@ -3,6 +3,7 @@
 `tests/test_docs.py` fails when a page is not what this program writes.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import typer.main
 from mbats import errors, schemas
 from mbats.cli.main import app
 from mbats.config import ENV_PREFIX, SECRETS, Settings
+from mbats.local.oanda_sim.behaviour import Behaviour
+from mbats.local.oanda_sim.faults import MEANINGS, STREAM_FAULTS
+from mbats.local.oanda_sim.routes import ROUTES
 from mbats.market.checks import CHECKS
 from mbats.trading.risk.rules import RULES
 
@@ -119,6 +123,27 @@ def exit_codes() -> str:
     )
 
 
+def simulator() -> str:
+    """Return the page of the OANDA simulator: resources, faults, switches."""
+    resources = [(r.method, f"`{r.path}`", r.summary) for r in ROUTES]
+    faults = [
+        (f"`{fault.value}`", "stream line" if fault in STREAM_FAULTS else "request", meaning)
+        for fault, meaning in MEANINGS.items()
+    ]
+    return "\n\n".join(
+        [
+            "# The OANDA simulator",
+            "`mbats sim` answers these resources of OANDA's v20 REST API, and both streams, on one "
+            "port. Paths are under `/v3/accounts/{accountID}` where they start with `…`.",
+            markdown(("method", "path", "what it is"), resources),
+            "## Faults",
+            markdown(("fault", "happens to", "what happens"), faults),
+            "## Behaviour",
+            inspect.cleandoc(Behaviour.__doc__ or "").replace("``", "`"),
+        ]
+    )
+
+
 def cli() -> str:
     """Return the page of commands."""
     parts = ["# The `mbats` command", "Every command takes `--json` and `--help`."]
@@ -152,6 +177,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "tables.md": tables,
     "risk-rules.md": risk_rules,
     "quality-checks.md": quality_checks,
+    "simulator.md": simulator,
 }
 
 

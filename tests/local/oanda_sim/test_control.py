@@ -1,14 +1,18 @@
 """The simulator's own paths, its command, its clock, and how it starts and stops."""
 
+import contextlib
 import json
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
+import pyarrow as pa
 import pytest
 import requests
 
+from mbats.cli import sim as sim_command
 from mbats.errors import ConfigError, NotReadyError
 from mbats.local.oanda_sim import (
     AccountSpec,
@@ -19,6 +23,7 @@ from mbats.local.oanda_sim import (
     spec_of,
     with_conversions,
 )
+from mbats.market.bars import BAR_SCHEMA
 
 HEADERS = {"Authorization": "Bearer t"}
 MAIN = [sys.executable, "-c", "from mbats.cli.main import main; main()", "sim"]
@@ -194,6 +199,43 @@ def test_the_command_replays_a_file(tmp_path):
         url = f"{sim.url}/v3/accounts/{sim.account_id}/pricing?instruments=EUR_USD"
         price = requests.get(url, headers=HEADERS, timeout=5).json()["prices"][0]
     assert (price["bids"][0]["price"], price["time"][:19]) == ("1.10000", "2026-09-23T14:00:00")
+
+
+def test_the_command_replays_the_security_master(monkeypatch):
+    start = datetime(2026, 9, 23, 14, tzinfo=UTC)
+    rows = {
+        "instrument": ["EUR_USD"], "start": [start], "end_time": [start + timedelta(minutes=1)],
+        "vendor": ["file"], "complete": [True], "volume": [4],
+        **{f"mid_{part}": [Decimal("1.1")] for part in ("open", "high", "low", "close")},
+    }  # fmt: skip
+    held = {
+        ("EUR_USD", "M1", "file"): pa.table(
+            [rows.get(f.name, pa.nulls(1)) for f in BAR_SCHEMA], schema=BAR_SCHEMA
+        )
+    }
+
+    class Store:
+        def bars(self, *key):
+            return held.get(key, BAR_SCHEMA.empty_table())
+
+    class Desk(contextlib.AbstractContextManager):
+        security_master = Store()
+
+        def __init__(self, settings):
+            pass
+
+        def __exit__(self, *error):
+            pass
+
+    monkeypatch.setattr("mbats.desk.Desk", Desk)
+    config, source = sim_command._with_prices(
+        SimConfig(specs=(spec_of("EUR_USD"),)), None, "file:M1"
+    )
+    assert (config.start, source.take().best_bid) == (start, Decimal("1.09993"))
+    with pytest.raises(ConfigError, match="no M1 bars of USD_JPY"):
+        sim_command._with_prices(SimConfig(specs=(spec_of("USD_JPY"),)), None, "file:M1")
+    with pytest.raises(ConfigError, match="VENDOR:GRANULARITY"):
+        sim_command._with_prices(config, None, "file")
 
 
 @pytest.mark.parametrize(
