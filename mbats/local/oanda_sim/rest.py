@@ -288,7 +288,7 @@ def transaction_range(engine: Engine, account: Account, request: Request) -> Ans
 
 
 def transaction_since(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/transactions/sinceid: transactions after id; at most a page of them; lastTransactionID says the rest."""
+    """GET …/transactions/sinceid: transactions after id, at most a page."""
     since = _transaction_id(account, request.query.get("id", ""))
     return _transactions(account, request, since + 1, since + account.behaviour.sinceid_page)
 

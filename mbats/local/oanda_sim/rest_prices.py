@@ -55,7 +55,7 @@ def pricing(engine: Engine, account: Account, request: Request) -> Answer:
 
 
 def latest_candles(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/candles/latest: the last two candles of each of candleSpecifications (EUR_USD:M1:BM)."""
+    """GET …/candles/latest: the last two candles of each specification."""
     given = request.query.get("candleSpecifications", "")
     found = []
     for text in filter(None, given.split(",")):
@@ -145,7 +145,7 @@ def _alignment(request: Request) -> Alignment:
 
 
 def order_book(engine: Engine, request: Request, name: str) -> Answer:
-    """GET /v3/instruments/{instrument}/orderBook: a plausible book, drawn from the instrument's price."""
+    """GET /v3/instruments/{instrument}/orderBook: a plausible book round the price."""
     return Answer(200, {"orderBook": _book(engine, request, name, 1)})
 
 
