@@ -273,7 +273,7 @@ def transaction_details(engine: Engine, account: Account, request: Request, spec
 
 
 def transaction_range(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/transactions/idrange: transactions from id to id; 416 for ids there are not or a span too wide."""
+    """GET …/transactions/idrange: transactions from id to id; 416 for ids there are not."""
     query = request.query
     first = _integer(query.get("from", ""), "from")
     last = _integer(query.get("to", ""), "to")
