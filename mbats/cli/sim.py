@@ -181,6 +181,9 @@ def _decimal(text: str) -> Decimal:
 
 
 def _say_ready(running: "Running", config: "SimConfig", as_json: bool) -> None:
+    from mbats.local.oanda_sim.calendar import market_open, next_quoting
+    from mbats.local.oanda_sim.times import rfc3339
+
     if as_json:
         document = {
             "url": running.url,
@@ -193,6 +196,10 @@ def _say_ready(running: "Running", config: "SimConfig", as_json: bool) -> None:
         return
     people.print(f"OANDA simulator  [bold]{running.url}[/]  account [bold]{running.account_id}[/]")
     seeds = f"seed {config.seed}, fault seed {config.faults.seed}"
+    now_ns = running.call(lambda engine: engine.now_ns)
+    if not market_open(now_ns):
+        opens = rfc3339(next_quoting(now_ns, daily_break=True))[:16]
+        people.print(f"The FX week is closed until {opens} UTC: --start on a weekday has prices.")
     people.print(f"Prices and faults replay from {seeds}.")
     people.print(f"Its own controls are under {running.url}/sim")
     people.print(_POINTING.format(url=running.url), markup=False, soft_wrap=True)

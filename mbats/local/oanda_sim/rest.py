@@ -215,7 +215,7 @@ def position_open(engine: Engine, account: Account, request: Request) -> Answer:
 
 
 def position_details(engine: Engine, account: Account, request: Request, name: str) -> Answer:
-    """GET …/positions/{instrument}: one position; 200 flat once traded (measured), 404 never traded."""
+    """GET …/positions/{instrument}: one position; 404 if never traded."""
     if name not in account.market.specs:
         raise invalid("instrument")
     found = name in account.state.positions

@@ -55,6 +55,8 @@ class Server:
     async def start(self, host: str, port: int) -> None:
         """Listen on ``host`` and ``port`` (0: a free one) and let time run."""
         self._host = host
+        if self.engine.follows_wall:
+            self.engine.advance(time.time_ns())
         await self._listen(port)
         self._set_anchor()
         if self.engine.config.speed:

@@ -192,6 +192,17 @@ def test_the_command_says_where_it_listens_and_stops_on_ctrl_c():
     assert (account["lastTransactionID"], ready["seed"]) == ("997", 5)
 
 
+@pytest.mark.parametrize(("start", "closed"), [("2026-09-26", True), ("2026-09-23", False)])
+def test_the_command_says_that_the_week_is_closed(start, closed):
+    options = ["--start", f"{start}T12:00:00", "--instruments", "EUR_USD"]
+    process = subprocess.Popen([*MAIN, *options], stdout=subprocess.PIPE, text=True)
+    said = [process.stdout.readline() for _ in range(3)]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0
+    process.stdout.close()
+    assert ("closed until 2026-09-27T21:05 UTC" in said[1]) == closed
+
+
 def test_the_command_replays_a_file(tmp_path):
     path = tmp_path / "ticks.csv"
     path.write_text("time,instrument,bid,ask\n2026-09-23T14:00:00Z,EUR_USD,1.10000,1.10010\n")

@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from mbats.errors import DataError
-from mbats.local.oanda_sim import FaultPlan, SimConfig, launch, spec_of
+from mbats.local.oanda_sim import FaultPlan, SimConfig, launch, serve, spec_of
 from mbats.local.oanda_sim import orders as order_requests
 from mbats.local.oanda_sim.engine import Engine
 from mbats.local.oanda_sim.invariants import violations
@@ -121,6 +121,23 @@ def test_fault_counts_go_on_after_a_restart(tmp_path):
     engine.advance(parse_time("2026-09-28T12:00:00Z"))
     _post(engine)
     assert Engine(_config(tmp_path / "sim.log", faults=plan)).faults.counts["write"] == 41
+
+
+def test_a_clock_that_follows_the_wall_lives_through_the_time_it_was_away(tmp_path):
+    path = tmp_path / "sim.log"
+    config = _config(path, speed=1.0)
+    Engine(config).close()
+    text = path.read_text().splitlines()
+    header = json.loads(text[0])
+    away = 600 * SECOND
+    assert header["wall"] is True
+    text[0] = json.dumps({**header, "start_ns": header["start_ns"] - away})
+    path.write_text(text[0] + "\n")
+    with serve(config) as running:
+        assert running.call(lambda engine: engine.now_ns) >= header["start_ns"]
+    with serve(_config(tmp_path / "other.log")) as running:  # stepped: it waits to be told
+        began = running.call(lambda engine: engine.start_ns)
+        assert running.call(lambda engine: engine.now_ns) == began
 
 
 def test_killed_process_comes_back_with_every_transaction_it_answered(tmp_path):
