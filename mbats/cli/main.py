@@ -1,5 +1,6 @@
 """The root command: global flags, the table of commands, and the one place that catches errors."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -56,7 +57,11 @@ def root(
 
 
 def main() -> None:
-    """Run the command line; exit with the error's own code."""
+    """Run the command line; exit with the error's own code.
+
+    SIGTERM ends like an exit, so that what a command started is stopped.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except MbatsError as error:
