@@ -1,5 +1,6 @@
 """The root command: global flags, the table of commands, and the one place that catches errors."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +8,21 @@ from typing import Annotated
 import typer
 
 from mbats import __version__
-from mbats.cli import config, context, doctor, down, env, sim, status, up
+from mbats.cli import (
+    backtest,
+    config,
+    context,
+    data,
+    demo,
+    doctor,
+    down,
+    env,
+    init,
+    runs,
+    sim,
+    status,
+    up,
+)
 from mbats.cli.output import report
 from mbats.errors import MbatsError
 
@@ -18,10 +33,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="A quant's whole FX trading desk, from idea to live trading.",
 )
-app.add_typer(config.app, name="config")
-for command in (up, down, status, doctor, env):
+for command in (demo, up, down, status, doctor, env, init, data, backtest, runs, sim, config):
     app.add_typer(command.app)
-app.command(epilog="Example: mbats sim --seed 7 --speed 60 --faults 0.05")(sim.sim)
 
 
 def _version(asked: bool) -> None:
@@ -44,7 +57,11 @@ def root(
 
 
 def main() -> None:
-    """Run the command line; exit with the error's own code."""
+    """Run the command line; exit with the error's own code.
+
+    SIGTERM ends like an exit, so that what a command started is stopped.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except MbatsError as error:

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mbats.cli import context
 from mbats.cli.output import JsonFlag, people
 from mbats.errors import ConfigError, NotReadyError
 
 if TYPE_CHECKING:
     from mbats.local.oanda_sim import Replay, Running, SimConfig
+
+app = typer.Typer()
 
 _POINTING = """
 import oandapyV20, oandapyV20.oandapyV20 as core
@@ -25,6 +28,7 @@ api = oandapyV20.API(access_token="any", environment="sim", request_params={{"ti
 """
 
 
+@app.command(epilog="Example: mbats sim --seed 7 --speed 60 --faults 0.05")
 def sim(
     port: Annotated[int, typer.Option(help="port; 0 takes a free one")] = 0,
     seed: Annotated[int, typer.Option(help="seed of prices and faults")] = 1,
@@ -34,6 +38,9 @@ def sim(
     prices: Annotated[
         Path | None, typer.Option(help="CSV or Parquet of time, instrument, bid, ask to replay")
     ] = None,
+    history: Annotated[
+        str, typer.Option(help="VENDOR:GRANULARITY of stored bars to replay, as ecb:D")
+    ] = "",
     start: Annotated[
         str, typer.Option(help="first instant, ISO 8601; default: now, or the replay's first")
     ] = "",
@@ -64,7 +71,9 @@ def sim(
         seed, instruments, start, speed, faults, seed if fault_seed is None else fault_seed, state,
         currency, balance, hedging, fifo, first_id,
     )  # fmt: skip
-    config, source = _with_prices(config, prices, start)
+    if prices is not None and history:
+        raise ConfigError("--prices and --history are two sources.", mend="give one of them")
+    config, source = _with_prices(config, prices, history)
     try:
         with serve(config, source=source, port=port) as running:
             _say_ready(running, config, as_json)
@@ -102,20 +111,53 @@ def _config(
 
 
 def _with_prices(
-    config: "SimConfig", prices: Path | None, start: str
+    config: "SimConfig", prices: Path | None, history: str
 ) -> "tuple[SimConfig, Replay | None]":
-    """Return the config and the source of its prices; a replay starts the clock at its first."""
+    """Return the config and the source of its prices; a replay starts the clock at its first.
+
+    With a start of its own, what a replay holds before it becomes the candles' past.
+    """
     from mbats.local.oanda_sim import Replay, quotes_of_file
 
+    if history:
+        return _with_history(config, history)
     if prices is None:
         return config, None
     quotes = quotes_of_file(prices, {spec.name: spec for spec in config.specs})
     if not quotes:
         raise ConfigError(f"{prices} holds no prices.", mend="name a file with rows")
-    if not start:
-        first = datetime.fromtimestamp(quotes[0].time_ns // 10**9, UTC)
-        config = replace(config, start=first)
-    return config, Replay(quotes)
+    return _starting(config, quotes[0].time_ns), Replay(quotes)
+
+
+def _with_history(config: "SimConfig", history: str) -> "tuple[SimConfig, Replay]":
+    from mbats.desk import Desk
+    from mbats.local.oanda_sim import Replay, quotes_of_bars
+    from mbats.local.oanda_sim.sources import merged
+    from mbats.market.bars import bars_from_table
+
+    vendor, _, granularity = history.partition(":")
+    if not granularity:
+        raise ConfigError(f"--history {history!r} is not VENDOR:GRANULARITY.", mend="as ecb:D")
+    streams, firsts = [], []
+    with Desk(context.settings()) as desk:
+        for spec in config.specs:
+            table = desk.security_master.bars(spec.name, granularity, vendor)
+            if not table.num_rows:
+                raise ConfigError(
+                    f"The security master has no {granularity} bars of {spec.name} from {vendor}.",
+                    tried=[f"instruments: {', '.join(s.name for s in config.specs)}"],
+                    mend="load them with `mbats data load`, or name fewer --instruments",
+                )
+            bars = bars_from_table(table, granularity)
+            firsts.append(int(bars.start[0].astype("datetime64[us]").astype("int64")) * 1000)
+            streams.append(quotes_of_bars(bars, spec))
+    return _starting(config, max(firsts)), Replay(merged(streams))
+
+
+def _starting(config: "SimConfig", first_ns: int) -> "SimConfig":
+    if config.start is not None:
+        return config
+    return replace(config, start=datetime.fromtimestamp(first_ns // 10**9, UTC))
 
 
 def _instant(text: str) -> datetime:
@@ -139,6 +181,9 @@ def _decimal(text: str) -> Decimal:
 
 
 def _say_ready(running: "Running", config: "SimConfig", as_json: bool) -> None:
+    from mbats.local.oanda_sim.calendar import market_open, next_quoting
+    from mbats.local.oanda_sim.times import rfc3339
+
     if as_json:
         document = {
             "url": running.url,
@@ -151,6 +196,10 @@ def _say_ready(running: "Running", config: "SimConfig", as_json: bool) -> None:
         return
     people.print(f"OANDA simulator  [bold]{running.url}[/]  account [bold]{running.account_id}[/]")
     seeds = f"seed {config.seed}, fault seed {config.faults.seed}"
+    now_ns = running.call(lambda engine: engine.now_ns)
+    if not market_open(now_ns):
+        opens = rfc3339(next_quoting(now_ns, daily_break=True))[:16]
+        people.print(f"The FX week is closed until {opens} UTC: --start on a weekday has prices.")
     people.print(f"Prices and faults replay from {seeds}.")
     people.print(f"Its own controls are under {running.url}/sim")
     people.print(_POINTING.format(url=running.url), markup=False, soft_wrap=True)

@@ -34,16 +34,18 @@ class Engine:
     """One simulated broker.
 
     ``source`` defaults to the seeded walk of ``config``. ``on_price`` and ``on_commit`` are lists
-    of listeners, called in order; they must not raise.
+    of listeners, called in order; they must not raise. ``follows_wall`` says that its clock is the
+    wall's: after a restart it lives through the time it was away, as a broker does.
     """
 
     def __init__(self, config: SimConfig, source: Source | None = None) -> None:
         self.config = config
         self.journal = Journal(config.state_file) if config.state_file else None
         self.start_ns, seed = config.start_ns(), config.seed
+        self.follows_wall = config.start is None and config.speed == 1.0
         restarting = self.journal is not None and not self.journal.is_new
         if restarting:
-            self.start_ns, seed = self._read_header()
+            self.start_ns, seed, self.follows_wall = self._read_header()
         self.seed = seed
         self.now_ns = self.start_ns
         behaviour = config.behaviour
@@ -103,7 +105,7 @@ class Engine:
         for account in self.accounts.values():
             if account.trails and trades_on and quote.instrument not in self.market.halted:
                 account.follow(quote.instrument)
-            if not self._restoring and (account.state.pending or account.state.open_trades):
+            if not self._restoring:
                 self._react(account, quote.instrument)
         for listener in self.on_price:
             listener(quote)
@@ -139,12 +141,13 @@ class Engine:
 
     def _react(self, account: Account, instrument: str) -> None:
         """Fill what is triggered, each order in its own batch, then look at the margin."""
-        if account.state.pending and self.market.tradeable(instrument):
+        state = account.state
+        if state.pending and self.market.tradeable(instrument):
             for order in account.dependents_first(instrument):
                 if order.id in account.state.pending and triggered(account, order):
                     with account.batch(self.now_ns) as batch:
                         evaluate_order(account, batch, order)
-        if instrument in account.priced_by():
+        if state.in_margin_call or (state.open_trades and instrument in account.priced_by()):
             upkeep.check_margin(account, self.now_ns)
 
     def _next_event(self) -> tuple[int, Callable[[], None]] | None:
@@ -208,18 +211,18 @@ class Engine:
 
     def _begin(self) -> None:
         if self.journal is not None:
-            self.journal.header(self.seed, self.start_ns)
+            self.journal.header(self.seed, self.start_ns, self.follows_wall)
         for account in self.accounts.values():
             account.ledger.open_account(self.now_ns)
         self.advance(self.now_ns)
 
-    def _read_header(self) -> tuple[int, int]:
+    def _read_header(self) -> tuple[int, int, bool]:
         assert self.journal is not None
         letter, fields = next(self.journal.records())
         if letter != "{":
             raise DataError(f"{self.journal.path} does not start with a header.")
         header = json.loads(fields[0])
-        return int(header["start_ns"]), int(header["seed"])
+        return int(header["start_ns"]), int(header["seed"]), bool(header["wall"])
 
     def _restore(self) -> None:
         """Read the state file: fold every batch, take up prices, halts, trails and the clock."""

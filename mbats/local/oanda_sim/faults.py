@@ -16,35 +16,56 @@ from mbats.errors import ConfigError
 
 
 class Fault(StrEnum):
-    """What can happen to a request or to a stream."""
+    """What can happen to a request or to a stream; :data:`MEANINGS` says what each does."""
 
-    LOSE_REQUEST = "lose_request"  # closed with nothing applied
-    DROP_ANSWER = "drop_answer"  # applied, then closed without an answer
-    DELAY_APPLY = "delay_apply"  # applied only after the client has timed out
-    DELAY_ANSWER = "delay_answer"  # applied at once, answered after the client has timed out
-    RATE_LIMIT = "rate_limit"  # 429, nothing applied
-    SERVER_ERROR = "server_error"  # 5xx with an HTML body, nothing applied
-    SERVER_ERROR_AFTER = "server_error_after"  # 5xx with an HTML body, applied
-    RESET = "reset"  # TCP reset, nothing applied
-    RESET_AFTER = "reset_after"  # TCP reset, applied
-    CUT_ANSWER = "cut_answer"  # applied, the answer ends in mid-body
-    GARBLED_ANSWER = "garbled_answer"  # applied, a 2xx whose body is not JSON
-    REFUSE = "refuse"  # nothing applied; connections are refused for a while
+    LOSE_REQUEST = "lose_request"
+    DROP_ANSWER = "drop_answer"
+    DELAY_APPLY = "delay_apply"
+    DELAY_ANSWER = "delay_answer"
+    RATE_LIMIT = "rate_limit"
+    SERVER_ERROR = "server_error"
+    SERVER_ERROR_AFTER = "server_error_after"
+    RESET = "reset"
+    RESET_AFTER = "reset_after"
+    CUT_ANSWER = "cut_answer"
+    GARBLED_ANSWER = "garbled_answer"
+    REFUSE = "refuse"
 
-    CUT = "cut"  # the stream ends in the middle of a chunk
-    END = "end"  # the stream ends cleanly
-    STALL = "stall"  # the stream stays open and says nothing more, no heartbeats either
-    MALFORMED = "malformed"  # a line that is not JSON
-    DUPLICATE = "duplicate"  # the last transaction line again
-    UNKNOWN_TYPE = "unknown_type"  # a transaction line of a type no client knows
+    CUT = "cut"
+    END = "end"
+    STALL = "stall"
+    MALFORMED = "malformed"
+    DUPLICATE = "duplicate"
+    UNKNOWN_TYPE = "unknown_type"
 
 
+MEANINGS = {
+    Fault.LOSE_REQUEST: "closed with nothing applied",
+    Fault.DROP_ANSWER: "applied, then closed without an answer",
+    Fault.DELAY_APPLY: "applied only after the client has timed out",
+    Fault.DELAY_ANSWER: "applied at once, answered after the client has timed out",
+    Fault.RATE_LIMIT: "429, nothing applied",
+    Fault.SERVER_ERROR: "5xx with an HTML body, nothing applied",
+    Fault.SERVER_ERROR_AFTER: "5xx with an HTML body, applied",
+    Fault.RESET: "TCP reset, nothing applied",
+    Fault.RESET_AFTER: "TCP reset, applied",
+    Fault.CUT_ANSWER: "applied, the answer ends in mid-body",
+    Fault.GARBLED_ANSWER: "applied, a 2xx whose body is not JSON",
+    Fault.REFUSE: "nothing applied; connections are refused for a while",
+    Fault.CUT: "the stream ends in the middle of a chunk",
+    Fault.END: "the stream ends cleanly",
+    Fault.STALL: "the stream stays open and says nothing more, no heartbeats either",
+    Fault.MALFORMED: "a line that is not JSON",
+    Fault.DUPLICATE: "the last transaction line again",
+    Fault.UNKNOWN_TYPE: "a transaction line of a type no client knows",
+}
 STREAM_FAULTS = (
     Fault.CUT, Fault.END, Fault.STALL, Fault.MALFORMED, Fault.DUPLICATE, Fault.UNKNOWN_TYPE,
 )  # fmt: skip
 REQUEST_FAULTS = tuple(fault for fault in Fault if fault not in STREAM_FAULTS)
 _TRANSACTIONS_ONLY = (Fault.DUPLICATE, Fault.UNKNOWN_TYPE)
 
+_LONGEST_REFUSAL = 2.0
 STREAMS = ("pricing", "transactions")
 KINDS = ("write", "read", *STREAMS)
 
@@ -82,7 +103,8 @@ class FaultPlan:
 
     ``write_rates`` and ``read_rates`` map request faults to a probability per request,
     ``stream_rates`` stream faults to a probability per line. ``delays`` is the range in seconds a
-    delay is drawn from. The fixed points of ``at`` come first.
+    delay is drawn from; a drawn refusal lasts two seconds at most. The fixed points of ``at`` come
+    first.
     """
 
     seed: int = 0
@@ -104,9 +126,10 @@ class FaultPlan:
         roll = dice.random()
         for fault, rate in sorted(rates.items()):
             if roll < rate:
-                return FaultAt(
-                    kind, number, fault, dice.uniform(*self.delays), dice.choice((500, 502, 503))
-                )
+                seconds = dice.uniform(*self.delays)
+                if fault is Fault.REFUSE:
+                    seconds = min(seconds, _LONGEST_REFUSAL)
+                return FaultAt(kind, number, fault, seconds, dice.choice((500, 502, 503)))
             roll -= rate
         return None
 

@@ -205,6 +205,8 @@ class Connection:
         return self._http.send(event) or b""
 
     def _write(self, data: bytes | None) -> None:
+        if self._writer.is_closing():
+            self.closed = True  # the client went away first
         if data and not self.closed:
             self._writer.write(data)
 

@@ -50,6 +50,8 @@ def _money(account: Account) -> list[str]:
         found.append("pl is not the sum over positions")
     if sum((side.financing for side in sides), ZERO) != state.financing:
         found.append("financing is not the sum over positions")
+    if sum((t.financing for t in state.trades.values()), ZERO) != state.financing:
+        found.append("financing is not the sum over trades")
     balance = ZERO
     for tx in account.ledger.documents():
         if "accountBalance" in tx:

@@ -4,7 +4,7 @@ One record a line. A batch is one line and is on the disk (fsync) before anyone 
 halts and clock steps are handed to the operating system at once and go to the disk with the next
 batch. A line torn by a crash is the last one and is cut off. Records, by their first letter:
 
-* ``{`` the header: seed, start and version; a restart takes up both
+* ``{`` the header: seed, start, whether the clock is the wall's; a restart takes them up
 * ``T account counts [transactions]`` a batch, and how many requests of each kind had come
 * ``Q instrument time bid ask tradeable`` a price with the standard ladder, in points
 * ``L json`` a price with another ladder
@@ -38,9 +38,10 @@ class Journal:
         """Whether nothing is written yet."""
         return self.path.stat().st_size == 0
 
-    def header(self, seed: int, start_ns: int) -> None:
+    def header(self, seed: int, start_ns: int, follows_wall: bool) -> None:
         """Write what a restart needs to know first."""
-        self._write(json.dumps({"version": _VERSION, "seed": seed, "start_ns": start_ns}))
+        known = {"version": _VERSION, "seed": seed, "start_ns": start_ns, "wall": follows_wall}
+        self._write(json.dumps(known))
         os.fsync(self._file.fileno())
 
     def batch(self, account_id: str, counts: dict[str, int], lines: list[str]) -> None:

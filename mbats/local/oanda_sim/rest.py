@@ -26,22 +26,22 @@ def _answer(account: Account, document: Document, status: int = 200) -> Answer:
 
 
 def accounts(engine: Engine) -> Answer:
-    """GET /v3/accounts."""
+    """GET /v3/accounts: the ids of the accounts."""
     return Answer(200, {"accounts": [{"id": name, "tags": []} for name in engine.accounts]})
 
 
 def account_details(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET /v3/accounts/{accountID}."""
+    """GET /v3/accounts/{accountID}: the account with pending orders, open trades, positions."""
     return _answer(account, {"account": views.full(account)})
 
 
 def account_summary(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/summary."""
+    """GET …/summary: the account without its orders, trades and positions."""
     return _answer(account, {"account": views.summary(account)})
 
 
 def account_instruments(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/instruments."""
+    """GET …/instruments: precision, sizes, margin and financing of each."""
     specs = account.market.specs
     names = names_of(request, account, specs)
     return _answer(account, {"instruments": [views.instrument(specs[name]) for name in names]})
@@ -57,13 +57,13 @@ def names_of(request: Request, account: Account, default: Any) -> list[str]:
 
 
 def account_changes(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/changes?sinceTransactionID=."""
+    """GET …/changes: what happened since sinceTransactionID, and what depends on prices now."""
     given = request.query.get("sinceTransactionID", str(account.ledger.last_id))
     return Answer(200, changes.since(account, _transaction_id(account, given)))
 
 
 def account_configuration(engine: Engine, account: Account, request: Request) -> Answer:
-    """PATCH …/configuration: alias and marginRate."""
+    """PATCH …/configuration: set alias and marginRate."""
     body = request.json()
     if not isinstance(body, dict):
         raise invalid("body")
@@ -91,13 +91,13 @@ def account_configuration(engine: Engine, account: Account, request: Request) ->
 
 
 def order_create(engine: Engine, account: Account, request: Request) -> Answer:
-    """POST …/orders: 201 whether it filled, rests or was cancelled."""
+    """POST …/orders: create an order; 201 whether it filled, rests or was cancelled."""
     made = orders.create(account, engine.now_ns, request.json())
     return _created(account, made)
 
 
 def order_replace(engine: Engine, account: Account, request: Request, spec: str) -> Answer:
-    """PUT …/orders/{spec}: 201."""
+    """PUT …/orders/{spec}: replace a pending order; 201."""
     return _created(account, orders.replace(account, engine.now_ns, spec, request.json()))
 
 
@@ -109,22 +109,22 @@ def _created(account: Account, made: Document) -> Answer:
 
 
 def order_cancel(engine: Engine, account: Account, request: Request, spec: str) -> Answer:
-    """PUT …/orders/{spec}/cancel."""
+    """PUT …/orders/{spec}/cancel: cancel a pending order; a repeat is a 404 with a reject."""
     return _answer(account, orders.cancel(account, engine.now_ns, spec))
 
 
 def order_client(engine: Engine, account: Account, request: Request, spec: str) -> Answer:
-    """PUT …/orders/{spec}/clientExtensions."""
+    """PUT …/orders/{spec}/clientExtensions: of the order and of the trade it would open."""
     return _answer(account, orders.modify_client(account, engine.now_ns, spec, request.json()))
 
 
 def order_details(engine: Engine, account: Account, request: Request, spec: str) -> Answer:
-    """GET …/orders/{spec}."""
+    """GET …/orders/{spec}: an order; by @client-id only while it is pending."""
     return _answer(account, {"order": views.order(account, orders.find_order(account, spec))})
 
 
 def order_list(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/orders: ids, state (PENDING by default), instrument, count, beforeID."""
+    """GET …/orders: orders by ids, state (PENDING by default), instrument, count, beforeID."""
     wanted = request.query.get("state", "PENDING")
     if wanted not in ("PENDING", "FILLED", "TRIGGERED", "CANCELLED", "ALL"):
         raise invalid("state")
@@ -139,7 +139,7 @@ def order_list(engine: Engine, account: Account, request: Request) -> Answer:
 
 
 def order_pending(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/pendingOrders."""
+    """GET …/pendingOrders: every pending order."""
     pending = reversed(account.state.pending.values())
     return _answer(account, {"orders": [views.order(account, order) for order in pending]})
 
@@ -163,7 +163,7 @@ def _page(request: Request, known: list[Any]) -> list[Any]:
 
 
 def trade_list(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/trades: ids, state (OPEN by default), instrument, count, beforeID."""
+    """GET …/trades: trades by ids, state (OPEN by default), instrument, count, beforeID."""
     wanted = request.query.get("state", "OPEN")
     if wanted not in ("OPEN", "CLOSED", "CLOSE_WHEN_TRADEABLE", "ALL"):
         raise invalid("state")
@@ -177,45 +177,45 @@ def trade_list(engine: Engine, account: Account, request: Request) -> Answer:
 
 
 def trade_open(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/openTrades."""
+    """GET …/openTrades: every open trade."""
     shown = [views.trade(account, t) for t in reversed(account.state.open_trades.values())]
     return _answer(account, {"trades": shown})
 
 
 def trade_details(engine: Engine, account: Account, request: Request, spec: str) -> Answer:
-    """GET …/trades/{spec}."""
+    """GET …/trades/{spec}: a trade; by @client-id only while it is open."""
     return _answer(account, {"trade": views.trade(account, trades.find_trade(account, spec))})
 
 
 def trade_close(engine: Engine, account: Account, request: Request, spec: str) -> Answer:
-    """PUT …/trades/{spec}/close."""
+    """PUT …/trades/{spec}/close: close ALL or some units at market."""
     return _answer(account, trades.close(account, engine.now_ns, spec, request.json()))
 
 
 def trade_client(engine: Engine, account: Account, request: Request, spec: str) -> Answer:
-    """PUT …/trades/{spec}/clientExtensions."""
+    """PUT …/trades/{spec}/clientExtensions: change id, tag and comment."""
     return _answer(account, trades.modify_client(account, engine.now_ns, spec, request.json()))
 
 
 def trade_orders(engine: Engine, account: Account, request: Request, spec: str) -> Answer:
-    """PUT …/trades/{spec}/orders."""
+    """PUT …/trades/{spec}/orders: set, replace or remove take profit, stop loss, trailing stop."""
     return _answer(account, trades.set_dependents(account, engine.now_ns, spec, request.json()))
 
 
 def position_list(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/positions: every instrument ever traded."""
+    """GET …/positions: of every instrument ever traded."""
     shown = [views.position(account, name) for name in account.state.positions]
     return _answer(account, {"positions": shown})
 
 
 def position_open(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/openPositions."""
+    """GET …/openPositions: those with open trades."""
     shown = [views.position(account, name) for name in views.open_instruments(account)]
     return _answer(account, {"positions": shown})
 
 
 def position_details(engine: Engine, account: Account, request: Request, name: str) -> Answer:
-    """GET …/positions/{instrument}: 200 flat once traded (measured), 404 never traded."""
+    """GET …/positions/{instrument}: one position; 404 if never traded."""
     if name not in account.market.specs:
         raise invalid("instrument")
     found = name in account.state.positions
@@ -227,12 +227,12 @@ def position_details(engine: Engine, account: Account, request: Request, name: s
 
 
 def position_close(engine: Engine, account: Account, request: Request, name: str) -> Answer:
-    """PUT …/positions/{instrument}/close."""
+    """PUT …/positions/{instrument}/close: close longUnits, shortUnits: ALL, NONE or a number."""
     return _answer(account, positions.close(account, engine.now_ns, name, request.json()))
 
 
 def transaction_list(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/transactions: URLs of pages, not transactions."""
+    """GET …/transactions: the URLs of pages, not transactions."""
     query, ledger = request.query, account.ledger
     until = _time(query.get("to"), "to", engine.now_ns)
     since = _time(query.get("from"), "from", parse_time(account.state.created))
@@ -263,7 +263,7 @@ def transaction_list(engine: Engine, account: Account, request: Request) -> Answ
 
 
 def transaction_details(engine: Engine, account: Account, request: Request, spec: str) -> Answer:
-    """GET …/transactions/{id}."""
+    """GET …/transactions/{id}: one transaction."""
     if not spec.isdigit():
         raise invalid("transactionID")
     lines = account.ledger.between(int(spec), int(spec))
@@ -273,7 +273,7 @@ def transaction_details(engine: Engine, account: Account, request: Request, spec
 
 
 def transaction_range(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/transactions/idrange?from=&to=: 416 for ids there are not or a span too wide."""
+    """GET …/transactions/idrange: transactions from id to id; 416 for ids there are not."""
     query = request.query
     first = _integer(query.get("from", ""), "from")
     last = _integer(query.get("to", ""), "to")
@@ -288,7 +288,7 @@ def transaction_range(engine: Engine, account: Account, request: Request) -> Ans
 
 
 def transaction_since(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/transactions/sinceid?id=: at most a page of them; lastTransactionID says the rest."""
+    """GET …/transactions/sinceid: transactions after id, at most a page."""
     since = _transaction_id(account, request.query.get("id", ""))
     return _transactions(account, request, since + 1, since + account.behaviour.sinceid_page)
 

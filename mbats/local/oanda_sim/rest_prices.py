@@ -55,7 +55,7 @@ def pricing(engine: Engine, account: Account, request: Request) -> Answer:
 
 
 def latest_candles(engine: Engine, account: Account, request: Request) -> Answer:
-    """GET …/candles/latest?candleSpecifications=EUR_USD:M1:BM,…: two candles of each."""
+    """GET …/candles/latest: the last two candles of each specification."""
     given = request.query.get("candleSpecifications", "")
     found = []
     for text in filter(None, given.split(",")):
@@ -71,12 +71,12 @@ def latest_candles(engine: Engine, account: Account, request: Request) -> Answer
 
 
 def account_candles(engine: Engine, account: Account, request: Request, name: str) -> Answer:
-    """GET …/instruments/{instrument}/candles of an account."""
+    """GET …/instruments/{instrument}/candles: the same candles as without an account."""
     return instrument_candles(engine, request, name)
 
 
 def instrument_candles(engine: Engine, request: Request, name: str) -> Answer:
-    """GET /v3/instruments/{instrument}/candles."""
+    """GET /v3/instruments/{instrument}/candles: M, B and A, every granularity and alignment."""
     if name not in engine.candles:
         raise invalid("instrument")
     granularity = request.query.get("granularity", "S5")
@@ -145,12 +145,12 @@ def _alignment(request: Request) -> Alignment:
 
 
 def order_book(engine: Engine, request: Request, name: str) -> Answer:
-    """GET /v3/instruments/{instrument}/orderBook: plausible, drawn from the instrument's price."""
+    """GET /v3/instruments/{instrument}/orderBook: a plausible book round the price."""
     return Answer(200, {"orderBook": _book(engine, request, name, 1)})
 
 
 def position_book(engine: Engine, request: Request, name: str) -> Answer:
-    """GET /v3/instruments/{instrument}/positionBook: plausible, as the order book."""
+    """GET /v3/instruments/{instrument}/positionBook: a plausible book, as the order book."""
     return Answer(200, {"positionBook": _book(engine, request, name, 2)})
 
 

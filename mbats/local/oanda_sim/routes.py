@@ -22,6 +22,19 @@ class Route(NamedTuple):
     scope: str
     resource: Any
 
+    @property
+    def path(self) -> str:
+        """The path as a person writes it."""
+        return self.pattern.pattern.replace(_ACCOUNT, "…").replace("([^/]+)", "{…}")
+
+    @property
+    def summary(self) -> str:
+        """What the resource is, in a line, from its docstring."""
+        if self.scope == "stream":
+            return f"the stream of {self.resource}, one JSON line a chunk, with heartbeats"
+        said = (self.resource.__doc__ or "").strip().splitlines()[0]
+        return said.partition(": ")[2].rstrip(".")
+
 
 def _of_account(method: str, path: str, resource: Callable[..., Answer]) -> Route:
     return Route(method, re.compile(_ACCOUNT + path), "account", resource)

@@ -55,6 +55,8 @@ class Server:
     async def start(self, host: str, port: int) -> None:
         """Listen on ``host`` and ``port`` (0: a free one) and let time run."""
         self._host = host
+        if self.engine.follows_wall:
+            self.engine.advance(time.time_ns())
         await self._listen(port)
         self._set_anchor()
         if self.engine.config.speed:
@@ -153,15 +155,16 @@ class Server:
             return
         assert not isinstance(found, int)
         route, parts = found
-        if route.scope == "stream":
-            await self._stream(connection, request, route, parts[0])
-            return
         kind = "write" if request.method in _WRITES else "read"
         fault = self.engine.faults.next(kind)
-        if fault is None:
-            await connection.send(self._apply(request, route, parts))
-        elif fault.fault in _BEFORE:
+        if fault is not None and fault.fault in _BEFORE:
             await self._fail_before(connection, request, fault)
+        elif route.scope == "stream" and fault is not None:
+            connection.close()  # a stream has no answer that could be late, cut or garbled
+        elif route.scope == "stream":
+            await self._stream(connection, request, route, parts[0])
+        elif fault is None:
+            await connection.send(self._apply(request, route, parts))
         else:
             await self._fail_after(connection, request, route, parts, fault)
 

@@ -6,14 +6,16 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mbats.errors import DataError
 from mbats.local.oanda_sim.calendar import next_quoting, quoting
 from mbats.local.oanda_sim.config import START_VALUES, Spec
 from mbats.local.oanda_sim.quotes import Quote
 from mbats.local.oanda_sim.times import MICRO, MILLI, SECOND, parse_time
-from mbats.market.bars import Bars
+
+if TYPE_CHECKING:
+    from mbats.market.bars import Bars
 
 _YEAR_SECONDS = 260 * 86_400
 _STALE_SPREAD = 10
@@ -164,7 +166,7 @@ class Replay:
             self.take()
 
 
-def quotes_of_bars(bars: Bars, spec: Spec) -> Iterator[Quote]:
+def quotes_of_bars(bars: "Bars", spec: Spec) -> Iterator[Quote]:
     """Yield four quotes a bar: open, the nearer extreme first, the other, close.
 
     A rising bar is taken to have seen its low first, a falling one its high. Bars without bid and

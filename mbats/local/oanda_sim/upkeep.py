@@ -88,12 +88,17 @@ def check_margin(account: Account, now_ns: int) -> None:
     if not state.open_trades and not state.in_margin_call:
         return
     figures = margin.figures(state, account.spec, account.market)
-    called = figures.call_percent >= 1
-    if called != state.in_margin_call:
-        with account.batch(now_ns) as batch:
-            batch.add("MARGIN_CALL_ENTER" if called else "MARGIN_CALL_EXIT")
+    _call(account, now_ns, called=figures.call_percent >= 1)
     if figures.closeout_percent >= 1:
         _close_out(account, now_ns)
+        figures = margin.figures(account.state, account.spec, account.market)
+        _call(account, now_ns, called=figures.call_percent >= 1)
+
+
+def _call(account: Account, now_ns: int, *, called: bool) -> None:
+    if called != account.state.in_margin_call:
+        with account.batch(now_ns) as batch:
+            batch.add("MARGIN_CALL_ENTER" if called else "MARGIN_CALL_EXIT")
 
 
 def _close_out(account: Account, now_ns: int) -> None:

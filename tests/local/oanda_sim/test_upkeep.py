@@ -69,9 +69,18 @@ def test_margin_call_then_closeout_then_nothing_is_open(make_desk):
         {"reason": "MARGIN_CHECK_VIOLATION"},
     )
     assert desk.net() == 0
-    desk.price("EUR_USD", 112_400, 112_420)
-    assert desk.log()[-1]["type"] in ("MARGIN_CALL_EXIT", "ORDER_FILL")
+    assert desk.log()[-1]["type"] == "MARGIN_CALL_EXIT"
     assert int(enter["id"]) < int(fill["id"])
+
+
+def test_margin_call_ends_when_the_trade_is_closed_by_hand(make_desk):
+    desk = make_desk(balance=Decimal(2500))
+    desk.post(units="100000")
+    desk.price("EUR_USD", 113_500, 113_520)
+    desk.close_position(longUnits="ALL")
+    assert desk.log("MARGIN_CALL_EXIT") == []
+    desk.price("USD_JPY", 158_302, 158_329)
+    assert len(desk.log("MARGIN_CALL_EXIT")) == 1
 
 
 def test_margin_closeout_waits_for_a_halted_market(make_desk):
