@@ -8,6 +8,7 @@ import typer
 
 from mbats import __version__
 from mbats.cli import config, context, doctor, down, env, status, up
+from mbats.cli.init import init
 from mbats.cli.output import report
 from mbats.errors import MbatsError
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.add_typer(config.app, name="config")
 for command in (up, down, status, doctor, env):
     app.add_typer(command.app)
+app.command(epilog="Example: mbats init --dry-run")(init)
 
 
 def _version(asked: bool) -> None:
