@@ -8,8 +8,10 @@ import typer
 
 from mbats import __version__
 from mbats.cli import config, context, doctor, down, env, status, up
+from mbats.cli.archive import archive
 from mbats.cli.init import init
 from mbats.cli.output import report
+from mbats.cli.stream import stream
 from mbats.errors import MbatsError
 
 app = typer.Typer(
@@ -23,6 +25,8 @@ app.add_typer(config.app, name="config")
 for command in (up, down, status, doctor, env):
     app.add_typer(command.app)
 app.command(epilog="Example: mbats init --dry-run")(init)
+app.command(epilog="Example: mbats stream --instruments EUR_USD,USD_JPY")(stream)
+app.command(epilog="Example: mbats archive --until-empty")(archive)
 
 
 def _version(asked: bool) -> None:
