@@ -120,10 +120,10 @@ class TickSubscription(threading.Thread):
         self._broken.wait()
         pulling.cancel()
         try:
-            error = pulling.exception(timeout=SHUTDOWN_SECONDS)  # its threads have ended then
+            ended_by = pulling.exception(timeout=SHUTDOWN_SECONDS)  # its threads have ended then
         except FutureTimeoutError:
-            error = None
-        self._reason = str(error or "the subscription's pull ended")
+            ended_by = None
+        self._reason = str(ended_by or "the subscription's pull ended")
 
     def _ended(self, future: Any) -> None:
         self._broken.set()
