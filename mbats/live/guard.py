@@ -13,7 +13,7 @@ import backtrader as bt
 from mbats.strategy.base import on_the_desk
 
 
-class FreshBarsOnly(bt.Strategy):
+class FreshBarsOnly(bt.Strategy):  # type: ignore[misc]
     """The part that is mixed in before everything else."""
 
     _has_begun = False
