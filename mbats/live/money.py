@@ -19,6 +19,7 @@ class NewestRate(RateCursor):
     """The rate of one currency as the newest prices have it; NaN while no price leads to it."""
 
     def __init__(self, currency: str, owner: HasTrader) -> None:
+        self.constant = None  # it moves with the market
         self._currency = currency
         self._owner = owner
 
