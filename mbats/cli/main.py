@@ -8,6 +8,7 @@ import typer
 
 from mbats import __version__
 from mbats.cli import config, context, doctor, down, env, sim, status, up
+from mbats.cli.init import init
 from mbats.cli.output import report
 from mbats.errors import MbatsError
 
@@ -22,6 +23,7 @@ app.add_typer(config.app, name="config")
 for command in (up, down, status, doctor, env):
     app.add_typer(command.app)
 app.command(epilog="Example: mbats sim --seed 7 --speed 60 --faults 0.05")(sim.sim)
+app.command(epilog="Example: mbats init --dry-run")(init)
 
 
 def _version(asked: bool) -> None:
