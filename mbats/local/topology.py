@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mbats.gcp.messages import ORDER_EVENTS, RISK_EVENTS, TICKS, tick_schema
+
 MAX_DELIVERY_ATTEMPTS = 5
 _RETENTION = "604800s"  # seven days
 
@@ -19,7 +21,7 @@ class Subscription:
 
     name: str
     ordered: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=lambda: {"ackDeadlineSeconds": 60})
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,20 @@ class Topic:
         return f"{self.name}-dead-letter"
 
 
-TOPICS = (Topic("ticks"), Topic("order-events"), Topic("risk-events"), Topic("control"))
+def archive(topic: str) -> str:
+    """Return the subscription that the archiver reads a topic by."""
+    return f"{topic}-to-bigquery"
+
+
+ARCHIVED = (TICKS, ORDER_EVENTS, RISK_EVENTS)
+"""Topics whose messages end in BigQuery: in the cloud by subscriptions of its own."""
+
+TOPICS = (
+    Topic(TICKS, tick_schema(), (Subscription(archive(TICKS)),)),
+    Topic(ORDER_EVENTS, subscriptions=(Subscription(archive(ORDER_EVENTS)),)),
+    Topic(RISK_EVENTS, subscriptions=(Subscription(archive(RISK_EVENTS)),)),
+    Topic("control"),
+)
 
 Request = tuple[str, str, dict[str, Any]]
 

@@ -39,7 +39,7 @@ def test_literals_cannot_break_out_of_their_quotes():
 
 def test_a_time_without_a_zone_is_no_literal():
     with pytest.raises(ValueError, match="no time zone"):
-        literal(datetime(2024, 1, 1))  # noqa: DTZ001
+        literal(datetime(2024, 1, 1))
 
 
 def test_a_restriction_has_a_term_for_each_end_that_is_given():
