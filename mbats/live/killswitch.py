@@ -206,7 +206,7 @@ class KillSwitch:
         def write() -> None:
             try:
                 halting.set_result(self._set(TradingState.HALTED, why))
-            except Exception as error:  # handed on: whoever waits for the result raises it
+            except Exception as error:  # noqa: BLE001 - handed on, whoever waits for the result raises it
                 halting.set_exception(error)
 
         threading.Thread(target=write, name="halt", daemon=True).start()

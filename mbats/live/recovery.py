@@ -1,4 +1,4 @@
-"""Starting is recovering: the one way into trading, after a crash, a deploy or a first installation.
+"""Starting is recovering: the one way into trading, after a crash, a deploy or on the first day.
 
 The journal says what was sent, the newest checkpoint what was held, the broker's log what happened
 since. Only when the three agree with the account itself is a trader handed out.
@@ -60,7 +60,8 @@ def recover(
     _require_same_account(account, book)
     marks = DayMarks.from_record(values) if values else None
     trader = Trader(
-        account, book, around.broker, around.journal, around.lease, around.clock, publish, told, marks
+        account, book, around.broker, around.journal, around.lease, around.clock,
+        publish, told, marks,
     )  # fmt: skip
     open_stream()
     _patiently(around, trader.protocol.catch_up)
