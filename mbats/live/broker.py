@@ -158,6 +158,11 @@ class LiveBroker(bt.broker.BrokerBase):
         order.addinfo(**info)
         return self.submit(order)
 
+    @property
+    def deciding(self) -> bool:
+        """Whether strategies may decide: not on bars of the past, nor before the book is known."""
+        return self._store.deciding and self._outcomes.adopted
+
     # Orders out.
 
     def submit(self, order: Any) -> Any:
@@ -212,7 +217,7 @@ class LiveBroker(bt.broker.BrokerBase):
     def _decision(self, order: Any) -> Decision:
         """Return who decides, on which step. Raises :class:`RefusedOrderError` if they may not."""
         strategy, instrument = self._name(order.owner), order.data.instrument
-        if not self._store.deciding or not self._outcomes.adopted:
+        if not self.deciding:
             raise RefusedOrderError(NOT_DECIDING, "an order while the bot catches up")
         if self.claims.get(instrument) != strategy:
             raise RefusedOrderError(NOT_CLAIMED, f"{instrument} is not traded by {strategy}")

@@ -33,9 +33,6 @@ class Steps:
         self._feeds: list[LiveFeed] = []
         self._collected: dict[datetime, dict[LiveFeed, FeedBar]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._collected)
-
     def add_feed(self, feed: LiveFeed) -> None:
         """Take part in every step."""
         self._feeds.append(feed)
@@ -60,7 +57,11 @@ class Steps:
         first = min((end for end in ends if end is not None), default=None)
         return None if first is None else first + self._patience
 
-    def take(self) -> tuple[datetime, Step] | None:
+    def drop(self, end: datetime) -> None:
+        """Forget a step: it was given out."""
+        del self._collected[end]
+
+    def ready(self) -> tuple[datetime, Step] | None:
         """Return the next step and its end, once all of it is there."""
         if not self._collected:
             return None
@@ -69,4 +70,4 @@ class Steps:
             open_until = feed.builder.open_until if feed.building else None
             if open_until is not None and open_until <= end:
                 return None
-        return end, self._collected.pop(end)
+        return end, self._collected[end]

@@ -189,19 +189,15 @@ class LiveStore:
     def _drain(self) -> None:
         """Take what is there, up to the next that may matter to backtrader."""
         for _ in range(_BATCH):
-            if self.stopping is not None or self._steps:
-                return
-            item = self._inbox.take(0)
-            if item is None:
-                return
-            self._dispatch(item)
-            if not isinstance(item, Tick):
+            item = None if self.stopping is not None else self._inbox.take(0)
+            if item is None or self._dispatch(item):
                 return
 
-    def _dispatch(self, item: Item) -> None:
+    def _dispatch(self, item: Item) -> bool:
+        """Deal with one item; return whether it may matter to backtrader."""
+        if isinstance(item, Tick):
+            return self._tick(item)
         match item:
-            case Tick():
-                self._tick(item)
             case Logged(transactions):
                 self._log_reached = max((t.id for t in transactions), default=self._log_reached)
                 self._read_log(lambda: self._trader.receive(transactions))
@@ -218,8 +214,11 @@ class LiveStore:
                     self._on_control(payload)
             case Stop(reason):
                 self.stopping = reason
+        return True
 
-    def _tick(self, tick: Tick) -> None:
+    def _tick(self, tick: Tick) -> bool:
+        """Take a price; return whether it completed a bar."""
+        completed = False
         quote = self._quote(tick)
         if quote is not None:
             self._trader.take_quote(tick.instrument, quote)
@@ -229,9 +228,11 @@ class LiveStore:
                 done = feed.builder.add(tick)
                 if done:
                     self._steps.collect(feed, feed.unseen([FeedBar.of(bar) for bar in done]))
+                    completed = True
                 elif feed.builder.count.late > late:
                     name = str(feed._name)
                     self._late[name] = self._late.get(name, 0) + 1
+        return completed
 
     def _quote(self, tick: Tick) -> Quote | None:
         """Return the price that rules and valuation see; a price not to be traded keeps the last
@@ -286,13 +287,18 @@ class LiveStore:
         return due if closes_at is None else min(due, closes_at)
 
     def _release(self, now: datetime) -> None:
+        """Hand out the next step, one a turn. What may be decided on waits for its first price."""
         if any(feed.haslivedata() for feed in self._feeds):
             return
-        taken = self._steps.take()
-        if taken is None:
+        ready = self._steps.ready()
+        if ready is None:
             return
-        end, step = taken
-        self.deciding = now - end <= decision_window(step.values())
+        end, step = ready
+        fresh = now - end <= decision_window(step.values())
+        if fresh and any(self._trader.quote(feed.instrument) is None for feed in step):
+            return
+        self._steps.drop(end)
+        self.deciding = fresh
         for feed, bar in step.items():
             feed.deliver(bar)
 
