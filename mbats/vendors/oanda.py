@@ -104,7 +104,7 @@ class OandaVendor:
             if len(whole) < len(candles):
                 return
             if candles:
-                following = start_of(candles[-1])
+                following = _start(candles[-1])
                 if following <= reached and not include_first:
                     return
                 reached, include_first = following, False
@@ -201,8 +201,7 @@ def _starts(candles: list[dict[str, Any]]) -> Times:
     return starts
 
 
-def start_of(candle: dict[str, Any]) -> datetime:
-    """Return when a candle begins."""
+def _start(candle: dict[str, Any]) -> datetime:
     return to_datetime(_starts([candle])[0])
 
 

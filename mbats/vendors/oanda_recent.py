@@ -1,6 +1,6 @@
 """The bars just before now, from OANDA's candles: what a bot warms up with and catches up from."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +12,7 @@ from mbats.live.ports import Clock
 from mbats.market.aggregate import Bar, Candle
 from mbats.market.bars import PARTS, Bars, bars_from_table
 from mbats.market.granularity import Granularity
-from mbats.vendors.oanda import ALIGNMENT, PAGE_CANDLES, start_of, table_of
+from mbats.vendors.oanda import ALIGNMENT, PAGE_CANDLES, table_of
 from mbats.vendors.oanda_client import OandaReader
 
 WARM_UP_BARS = 500
@@ -31,10 +31,10 @@ class OandaRecent:
         """Return the bars that end after ``after``, and the open one."""
         read_at = self._clock.now()
         candles = self._candles(instrument, granularity)
-        ended = [c for c in candles if granularity.end_of(start_of(c)) <= read_at]
-        forming = [c for c in candles if granularity.end_of(start_of(c)) > read_at]
+        ended = [c for c in candles if granularity.end_of(_start(c)) <= read_at]
+        forming = [c for c in candles if granularity.end_of(_start(c)) > read_at]
         if after is not None:
-            ended = [c for c in ended if granularity.end_of(start_of(c)) > after]
+            ended = [c for c in ended if granularity.end_of(_start(c)) > after]
         bars = self._bars(instrument, granularity, ended)
         if not forming:
             return Recent(bars, read_at, empty=True)
@@ -64,11 +64,16 @@ class OandaRecent:
 
 
 def _forming(instrument: str, granularity: Granularity, candle: dict[str, Any]) -> Bar:
-    start = start_of(candle)
-    sides = (
+    start = _start(candle)
+    bid, ask, mid = (
         Candle(*(Decimal(candle[side][part[0]]) for part in PARTS))
         for side in ("bid", "ask", "mid")
     )
     volume = int(candle["volume"])
     end = granularity.end_of(start)
-    return Bar(instrument, granularity, start, end, *sides, volume, complete=False)
+    return Bar(instrument, granularity, start, end, bid, ask, mid, volume, complete=False)
+
+
+def _start(candle: dict[str, Any]) -> datetime:
+    """Return when a candle begins: a whole second, the nanoseconds say nothing."""
+    return datetime.fromisoformat(candle["time"][:19]).replace(tzinfo=UTC)
