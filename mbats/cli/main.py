@@ -8,8 +8,15 @@ import typer
 
 from mbats import __version__
 from mbats.cli import config, context, doctor, down, env, sim, status, up
+from mbats.cli.archive import archive
+from mbats.cli.flatten import flatten
+from mbats.cli.halt import halt
 from mbats.cli.init import init
+from mbats.cli.live import live
 from mbats.cli.output import report
+from mbats.cli.reduce import reduce
+from mbats.cli.resume import resume
+from mbats.cli.stream import stream
 from mbats.errors import MbatsError
 
 app = typer.Typer(
@@ -24,6 +31,16 @@ for command in (up, down, status, doctor, env):
     app.add_typer(command.app)
 app.command(epilog="Example: mbats sim --seed 7 --speed 60 --faults 0.05")(sim.sim)
 app.command(epilog="Example: mbats init --dry-run")(init)
+app.command(epilog="Example: mbats stream --instruments EUR_USD,USD_JPY")(stream)
+app.command(epilog="Example: mbats archive --until-empty")(archive)
+
+app.command(
+    epilog="Example: mbats live sma_reversal --instruments EUR_USD --granularity M1 --paper"
+)(live)
+app.command(epilog='Example: mbats halt --yes --why "prices look wrong"')(halt)
+app.command(epilog='Example: mbats reduce --yes --why "central bank at 14:00"')(reduce)
+app.command(epilog='Example: mbats flatten --yes --why "the bot is frozen"')(flatten)
+app.command(epilog='Example: mbats resume --yes --why "mended and looked at"')(resume)
 
 
 def _version(asked: bool) -> None:

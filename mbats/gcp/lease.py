@@ -70,6 +70,7 @@ class ObjectLease:
 
     ``clock`` counts seconds and is not set by anybody; ``wall`` is the time of day in seconds,
     only used to notice jumps. With ``keep`` a thread renews; without, the caller does.
+    ``fencing`` is the number of this holding, greater than that of every earlier one.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class ObjectLease:
             token=uuid.uuid4().hex,
             ttl_s=ttl_s,
         )
+        self.fencing = 0
         self._generation = 0
         self._since: tuple[float, float] | None = None  # clock and wall before the last renewal
         self._why_not = "it was never acquired"
@@ -103,11 +105,6 @@ class ObjectLease:
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
-
-    @property
-    def fencing(self) -> int:
-        """Number of this holding: greater than that of every earlier one; 0 before there is one."""
-        return self._mine.fencing
 
     def acquire(self, wait_s: float = 0.0) -> int:
         """Take the lease and return the fencing number.
@@ -207,6 +204,7 @@ class ObjectLease:
             written = found[1]
         with self._lock:
             self._mine, self._generation, self._since = wanted, written, before
+            self.fencing = wanted.fencing
         if self._keep:
             self._ending.clear()
             self._thread = threading.Thread(target=self._renewing, name=self._name, daemon=True)

@@ -10,13 +10,13 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mbats import schemas
 from mbats.errors import ConfigError, DataError
+from mbats.live.streams import Mark
 from mbats.market.tick import Tick
 from mbats.schemas import TableSchema
 
@@ -39,16 +39,6 @@ _PACKAGED = Path(__file__).parents[1] / "_message_schemas"
 _IN_TREE = Path(__file__).parents[2] / "terraform" / "modules" / "pubsub" / "schemas"
 
 Row = dict[str, Any]
-
-
-class Mark(StrEnum):
-    """A gap in the stream of one instrument's ticks."""
-
-    LOST = "lost"
-    """From here on prices were missed."""
-
-    BACK = "back"
-    """Prices come again: what was missed is to be read as bars."""
 
 
 @lru_cache(maxsize=1)

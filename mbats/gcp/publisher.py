@@ -21,6 +21,7 @@ from mbats.config import Settings
 from mbats.errors import DataError, NotReadyError
 from mbats.gcp import connection, messages
 from mbats.live.events import Event
+from mbats.live.streams import Mark
 from mbats.market.tick import Tick
 
 BATCH_SECONDS = 0.005
@@ -177,7 +178,7 @@ class TickPublisher:
         row = messages.tick_row(tick, self._vendor, received_at)
         self._publish(row, {})
 
-    def mark(self, instrument: str, mark: messages.Mark, moment: datetime) -> None:
+    def mark(self, instrument: str, mark: Mark, moment: datetime) -> None:
         """Publish that ticks of an instrument were lost, or that they come again."""
         row = messages.mark_row(instrument, mark, self._vendor, moment)
         self._publish(row, {messages.MARK: str(mark)})

@@ -16,10 +16,11 @@ from google.cloud.pubsub_v1 import types as pubsub_types
 from google.cloud.pubsub_v1.subscriber.message import Message
 
 from mbats.config import Settings
-from mbats.errors import DataError
+from mbats.errors import DataError, MbatsError
 from mbats.gcp import connection, messages
 from mbats.gcp.connection import speaking
 from mbats.live.inbox import PricesBack, PricesLost
+from mbats.live.streams import Mark
 
 ACK_SECONDS = 10
 RETENTION = timedelta(minutes=10)  # the least that Pub/Sub takes; older ticks are worth nothing
@@ -46,11 +47,13 @@ class TickSubscription(threading.Thread):
         put: Put,
         *,
         ordered: bool = True,
+        create: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Make the subscription ``name`` where it is missing.
+        """Make the subscription ``name`` where it is missing: from then on ticks wait in it.
 
-        From then on ticks wait in it. Raises :class:`NotReadyError` where Pub/Sub or the topic
+        Without ``create`` it is there already: in the cloud Terraform makes it, and a bot may
+        not. Raises :class:`NotReadyError` where Pub/Sub or the topic
         does not answer.
         """
         super().__init__(name=f"ticks {name}", daemon=True)
@@ -60,6 +63,7 @@ class TickSubscription(threading.Thread):
         self._instruments = frozenset(instruments)
         self._put = put
         self._ordered = ordered
+        self._create = create
         self._clock = clock
         self._ending = threading.Event()
         self._broken = threading.Event()
@@ -106,7 +110,7 @@ class TickSubscription(threading.Thread):
                 self._take,
                 flow_control=pubsub_types.FlowControl(max_messages=FLOW_MESSAGES),
             )
-        except (exceptions.GoogleAPICallError, OSError) as error:
+        except (MbatsError, exceptions.GoogleAPICallError) as error:
             self._reason = str(error)
             return
         self._put(PricesBack())
@@ -144,7 +148,7 @@ class TickSubscription(threading.Thread):
         self.counts["marks" if mark else "ticks"] += 1
         if mark and not self._lost:
             yield PricesLost(f"the streamer lost the prices of {name}")
-        if mark == messages.Mark.LOST:
+        if mark == Mark.LOST:
             self._lost.add(name)
         elif mark or name in self._lost:
             self._lost.discard(name)
@@ -154,6 +158,8 @@ class TickSubscription(threading.Thread):
             yield tick
 
     def _ensure(self) -> None:
+        if not self._create:
+            return
         request = {
             "name": self._path,
             "topic": self._topic,

@@ -148,6 +148,11 @@ class Bot:
         self._newest_quote: datetime | None = None
         self.live: Prepared | None = None
 
+    @property
+    def run_id(self) -> str:
+        """The run that this session is."""
+        return self._plan.account.run_id
+
     def run(self) -> None:
         """Trade until the end of the session, or until told to stop.
 

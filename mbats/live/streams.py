@@ -17,6 +17,16 @@ class Stream(StrEnum):
     TRANSACTIONS = "transactions"
 
 
+class Mark(StrEnum):
+    """A gap in one instrument's ticks, as the streamer marks it on the bus."""
+
+    LOST = "lost"
+    """From here on prices were missed."""
+
+    BACK = "back"
+    """Prices come again: what was missed is to be read as bars."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connected:
     """The stream gives messages, from now on."""

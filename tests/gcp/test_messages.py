@@ -10,7 +10,7 @@ from mbats import schemas
 from mbats.errors import DataError
 from mbats.gcp import messages
 from mbats.gcp.batch import table_of
-from mbats.gcp.messages import Mark
+from mbats.live.streams import Mark
 from mbats.market.tick import Tick
 
 NOW = datetime(2026, 11, 23, 10, 0, 1, 5, tzinfo=UTC)

@@ -9,11 +9,11 @@ from google.api_core import exceptions
 
 from mbats.errors import DataError, NotReadyError
 from mbats.gcp import connection, messages
-from mbats.gcp.messages import Mark
 from mbats.gcp.publisher import EventPublisher, Publisher, TickPublisher
 from mbats.gcp.tickbus import TickSubscription, subscription_filter
 from mbats.live.events import denial
 from mbats.live.inbox import PricesBack, PricesLost
+from mbats.live.streams import Mark
 from mbats.market.tick import Tick
 
 pytestmark = pytest.mark.emulators

@@ -1,6 +1,6 @@
 """The figures of the tear sheet, as Plotly JSON. Colours are CSS variables: the page's theme."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
