@@ -1,8 +1,8 @@
 """`make faults SEEDS=n`: many seeds on all cores; a failing one is named and can be replayed.
 
-    python -m tests.faults.run --seeds 200
-    python -m tests.faults.run --seed 17            # replay one, and show what happened
-    python -m tests.faults.run --seeds 20 --variant resend   # a protocol that is wrong on purpose
+python -m tests.faults.run --seeds 200
+python -m tests.faults.run --seed 17            # replay one, and show what happened
+python -m tests.faults.run --seeds 20 --variant resend   # a protocol that is wrong on purpose
 """
 
 import argparse

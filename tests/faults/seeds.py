@@ -31,7 +31,7 @@ class Outcome:
     kills: list[str] = field(default_factory=list)
 
 
-def run_seed(seed: int, variant: str = "", *, rate: float = 0.25, lives: int = 6) -> Outcome:
+def run_seed(seed: int, variant: str = "", *, rate: float = 0.12, lives: int = 6) -> Outcome:
     """Live through a seed and return what does not agree at its end."""
     with _folder() as folder:
         world = World(seed, rate=rate, lives=lives)
