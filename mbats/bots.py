@@ -222,7 +222,7 @@ def _require_account_of_mode(asked: Session) -> None:
     if is_paper(asked.account) != (asked.mode is Mode.PAPER):
         raise ConfigError(
             f"Account {asked.account} is not one of --{asked.mode}.",
-            mend="paper accounts, and only they, are named paper-...",
+            mend="paper accounts, and only they, begin with 000-",
         )
 
 

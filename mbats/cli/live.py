@@ -25,7 +25,7 @@ def live(
     live_money: Annotated[bool, typer.Option("--live", help="real money; needs --arm")] = False,
     arm: Annotated[bool, typer.Option("--arm", help="say again that money is meant")] = False,
     account: Annotated[
-        str | None, typer.Option(help="account; default: oanda_account, or paper-1")
+        str | None, typer.Option(help="account; default: oanda_account, or a paper one")
     ] = None,
     param: Annotated[
         list[str] | None, typer.Option("--param", help="name=value, for every strategy that has it")
@@ -48,6 +48,7 @@ def live(
     from mbats.live.limits import parse_limits
     from mbats.live.logs import log_as_json
     from mbats.live.mode import Mode, week_end
+    from mbats.local.paper import FIRST_ACCOUNT
 
     chosen = [
         m
@@ -60,7 +61,7 @@ def live(
         )
     mode = chosen[0] if chosen else Mode.PAPER
     settings = context.settings()
-    meant = account or ("paper-1" if mode is Mode.PAPER else settings.oanda_account)
+    meant = account or (FIRST_ACCOUNT if mode is Mode.PAPER else settings.oanda_account)
     if not meant:
         raise ConfigError(f"--{mode} needs an account.", mend="give --account")
     asked = Session(

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 FIELDS = ("strategy", "instrument", "order_key", "event", "code", "trace_id", "run_id", "account")
 """Fields of a record, given as ``extra``, that become fields of the line."""
 
+CHATTY = ("oandapyV20", "urllib3", "google")
 _HIDDEN = "(hidden)"
 
 
@@ -51,4 +52,6 @@ def log_as_json(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
     return handler

@@ -23,7 +23,8 @@ from mbats.local.oanda_sim.times import from_datetime
 from mbats.market.tick import Tick
 
 FOLDER = "paper"
-PREFIX = "paper-"
+PREFIX = "000-"  # OANDA numbers its sites from 001
+FIRST_ACCOUNT = "000-001-0000001-001"
 STEP_SECONDS = 0.1
 
 
