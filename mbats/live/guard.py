@@ -18,6 +18,11 @@ class FreshBarsOnly(bt.Strategy):  # type: ignore[misc]
 
     _has_begun = False
 
+    def _next(self) -> None:
+        """Wait for a first bar: backtrader calls every strategy when any feed of any has one."""
+        if any(len(data) for data in self.datas):
+            super()._next()
+
     def prenext(self) -> None:
         """Pass on what is fresh."""
         if self.broker.deciding:
