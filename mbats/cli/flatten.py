@@ -17,7 +17,6 @@ from mbats.cli.switch import (
     show,
 )
 
-
 app = typer.Typer()
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(epilog="Example: mbats live sma_reversal --instruments EUR_USD --granularity M1 --paper")
+@app.command(
+    epilog="Example: mbats live sma_reversal --instruments EUR_USD --granularity M1 --paper"
+)
 def live(
     strategies: Annotated[list[str], typer.Argument(help="names or files of strategies")],
     instruments: Annotated[

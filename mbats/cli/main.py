@@ -8,7 +8,28 @@ from typing import Annotated
 import typer
 
 from mbats import __version__
-from mbats.cli import archive, backtest, config, context, data, demo, doctor, down, env, flatten, halt, init, live, reduce, resume, runs, sim, status, stream, up
+from mbats.cli import (
+    archive,
+    backtest,
+    config,
+    context,
+    data,
+    demo,
+    doctor,
+    down,
+    env,
+    flatten,
+    halt,
+    init,
+    live,
+    reduce,
+    resume,
+    runs,
+    sim,
+    status,
+    stream,
+    up,
+)
 from mbats.cli.output import report
 from mbats.errors import MbatsError
 
@@ -19,7 +40,27 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="A quant's whole FX trading desk, from idea to live trading.",
 )
-for command in (demo, up, down, status, doctor, env, init, data, backtest, runs, live, halt, reduce, flatten, resume, sim, stream, archive, config):
+for command in (
+    demo,
+    up,
+    down,
+    status,
+    doctor,
+    env,
+    init,
+    data,
+    backtest,
+    runs,
+    live,
+    halt,
+    reduce,
+    flatten,
+    resume,
+    sim,
+    stream,
+    archive,
+    config,
+):
     app.add_typer(command.app)
 
 

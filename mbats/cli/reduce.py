@@ -1,5 +1,7 @@
 """`mbats reduce`: the kill switch's `reduce`."""
 
+import typer
+
 from mbats.cli import context
 from mbats.cli.output import JsonFlag
 from mbats.cli.switch import (
@@ -11,7 +13,6 @@ from mbats.cli.switch import (
     confirm,
     show,
 )
-
 
 app = typer.Typer()
 
