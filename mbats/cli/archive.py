@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mbats.cli import context
-from mbats.cli.output import log_line
+from mbats.cli.output import JsonFlag, log_line
 from mbats.errors import ConfigError, NotReadyError
 
 RETRY_SECONDS = 1.0
@@ -22,10 +22,11 @@ def archive(
     until_empty: Annotated[
         bool, typer.Option("--until-empty", help="store what waits, then end")
     ] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Store ticks, order events and risk events in BigQuery until SIGTERM or Ctrl-C.
 
-    Part of the local stack: `mbats up` runs it. Every line of its output is one JSON object.
+    Part of the local stack: `mbats up` runs it. Every line of its output is one JSON object, always.
     """
     settings = context.settings()
     if settings.profile != "local":

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mbats.cli import context
-from mbats.cli.output import log_line
+from mbats.cli.output import JsonFlag, log_line
 
 WAIT_SECONDS = 60.0
 
@@ -25,10 +25,11 @@ def stream(
     wait: Annotated[
         float, typer.Option(help="seconds to wait for another streamer to end")
     ] = WAIT_SECONDS,
+    as_json: JsonFlag = False,
 ) -> None:
     """Publish OANDA's prices to the topic `ticks` until SIGTERM or Ctrl-C; one streamer at a time.
 
-    Every line of its output is one JSON object: heartbeats, connections, gaps.
+    Every line of its output is one JSON object, always: heartbeats, connections, gaps.
     """
     from mbats.gcp.lease import ObjectLease
     from mbats.gcp.objects import Objects
