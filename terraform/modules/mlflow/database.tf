@@ -1,0 +1,88 @@
+resource "google_sql_database_instance" "this" {
+  project             = var.project_id
+  region              = var.region
+  name                = var.database.name
+  database_version    = "POSTGRES_17"
+  encryption_key_name = var.kms_key
+  deletion_policy     = var.deletion_policy
+  deletion_protection = var.deletion_policy == "PREVENT"
+
+  settings {
+    tier                        = var.database.tier
+    edition                     = "ENTERPRISE" # the default for PostgreSQL 16 and later refuses small tiers
+    availability_type           = var.database.highly_available ? "REGIONAL" : "ZONAL"
+    connector_enforcement       = "REQUIRED"
+    deletion_protection_enabled = var.deletion_policy == "PREVENT"
+    disk_type                   = "PD_SSD"
+    disk_autoresize             = true
+    disk_autoresize_limit       = 100
+
+    ip_configuration {
+      ipv4_enabled    = false
+      private_network = var.network.network
+      ssl_mode        = "TRUSTED_CLIENT_CERTIFICATE_REQUIRED"
+    }
+
+    backup_configuration {
+      enabled                        = true
+      point_in_time_recovery_enabled = true
+      start_time                     = "03:00"
+      transaction_log_retention_days = 7
+      backup_retention_settings {
+        retained_backups = 14
+      }
+    }
+
+    maintenance_window {
+      day          = 6 # Saturday
+      hour         = 4
+      update_track = "stable"
+    }
+
+    insights_config {
+      query_insights_enabled = true
+    }
+
+    dynamic "database_flags" {
+      for_each = local._flags
+      content {
+        name  = database_flags.key
+        value = database_flags.value
+      }
+    }
+  }
+}
+
+locals {
+  _flags = {
+    "cloudsql.enable_pgaudit"     = "on"
+    "cloudsql.iam_authentication" = "on"
+    "log_checkpoints"             = "on"
+    "log_connections"             = "on"
+    "log_disconnections"          = "on"
+    "log_duration"                = "on"
+    "log_hostname"                = "on"
+    "log_lock_waits"              = "on"
+    "log_min_duration_statement"  = "-1"
+    "log_min_error_statement"     = "error"
+    "log_min_messages"            = "warning"
+    "log_statement"               = "ddl"
+    "log_temp_files"              = "0"
+  }
+}
+
+resource "google_sql_database" "this" {
+  project         = var.project_id
+  instance        = google_sql_database_instance.this.name
+  name            = "mlflow"
+  deletion_policy = var.deletion_policy
+}
+
+# No password: the proxy beside the server signs in with the service account's token.
+resource "google_sql_user" "this" {
+  project        = var.project_id
+  instance       = google_sql_database_instance.this.name
+  name           = trimsuffix(var.service_account, ".gserviceaccount.com")
+  type           = "CLOUD_IAM_SERVICE_ACCOUNT"
+  database_roles = ["cloudsqlsuperuser"]
+}
