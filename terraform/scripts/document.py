@@ -2,7 +2,7 @@
 
     python terraform/scripts/document.py [--check]
 
-Reads `variables.tf` and `outputs.tf` as `terraform fmt` leaves them, so it needs nothing but Python.
+Reads `variables.tf` and `outputs.tf` as `terraform fmt` leaves them; needs nothing but Python.
 """
 
 import re
@@ -11,7 +11,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- begin generated -->", "<!-- end generated -->"
-BLOCK = re.compile(r'^(?:variable|output) "(?P<name>[^"]+)" \{\n(?P<body>.*?)^\}', re.M | re.S)
+BLOCK = re.compile(
+    r'^(?:variable|output) "(?P<name>[^"]+)" \{\n(?P<body>.*?)^\}', re.MULTILINE | re.DOTALL
+)
 
 
 def modules() -> list[Path]:
@@ -28,7 +30,7 @@ def blocks(file: Path) -> dict[str, str]:
 
 def argument(body: str, name: str) -> str | None:
     """Return the text of one argument of a block: a literal, an expression or a heredoc."""
-    start = re.search(rf"^  {name}\s*= ", body, re.M)
+    start = re.search(rf"^  {name}\s*= ", body, re.MULTILINE)
     if start is None:
         return None
     text = body[start.end() :]

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,16 +149,52 @@ def outcomes(terraform: Terraform) -> dict[str, Outcome]:
 
 
 @pytest.fixture(scope="session")
-def plans(outcomes: dict[str, Outcome]) -> Iterator[dict[str, Plan]]:
-    """Every plan by `environment/run`; prints how many resources each has."""
+def plans(outcomes: dict[str, Outcome]) -> dict[str, Plan]:
+    """Every plan by `environment/run`."""
     for environment, outcome in outcomes.items():
         assert outcome.passed, f"{environment}: {outcome.complaints}"
-    found = {
+    return {
         f"{environment}/{run}": plan
         for environment, outcome in outcomes.items()
         for run, plan in outcome.plans.items()
     }
-    yield found
+
+
+@pytest.fixture(scope="session")
+def public_access() -> Callable[[Plan], list[str]]:
+    """Return a function that lists what of a plan the world could reach."""
+
+    def look(plan: Plan) -> list[str]:
+        found = [
+            r.address
+            for r in plan.resources
+            if {"allUsers", "allAuthenticatedUsers"}
+            & {str(r.values.get(k)) for k in ("member", "special_group", "iam_member")}
+        ]
+        found += [
+            r.address
+            for r in plan.of("storage_bucket")
+            if r.values.get("public_access_prevention") != "enforced"
+            or r.values.get("uniform_bucket_level_access") is not True
+        ]
+        found += [
+            r.address
+            for r in plan.of("cloud_run_v2_service")
+            if r.values.get("invoker_iam_disabled") is not False
+        ]
+        found += [
+            r.address
+            for r in plan.of("sql_database_instance")
+            if r.values["settings"][0]["ip_configuration"][0]["ipv4_enabled"] is not False
+        ]
+        found += [
+            r.address
+            for r in plan.of("cloudfunctions2_function")
+            if r.values["service_config"][0]["ingress_settings"] != "ALLOW_INTERNAL_ONLY"
+        ]
+        return found
+
+    return look
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

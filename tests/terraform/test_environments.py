@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 
 import pytest
 
@@ -253,40 +252,3 @@ def test_a_second_plan_changes_nothing(terraform):
     changes = [r.address for r in outcome.plans["again"].resources if r.actions != ("no-op",)]
     assert outcome.plans["again"].resources
     assert changes == []
-
-
-@pytest.fixture(scope="session")
-def public_access() -> Callable:
-    """Return a function that lists what of a plan the world could reach."""
-
-    def look(plan) -> list[str]:
-        found = [
-            r.address
-            for r in plan.resources
-            if {"allUsers", "allAuthenticatedUsers"}
-            & {str(r.values.get(k)) for k in ("member", "special_group", "iam_member")}
-        ]
-        found += [
-            r.address
-            for r in plan.of("storage_bucket")
-            if r.values.get("public_access_prevention") != "enforced"
-            or r.values.get("uniform_bucket_level_access") is not True
-        ]
-        found += [
-            r.address
-            for r in plan.of("cloud_run_v2_service")
-            if r.values.get("invoker_iam_disabled") is not False
-        ]
-        found += [
-            r.address
-            for r in plan.of("sql_database_instance")
-            if r.values["settings"][0]["ip_configuration"][0]["ipv4_enabled"] is not False
-        ]
-        found += [
-            r.address
-            for r in plan.of("cloudfunctions2_function")
-            if r.values["service_config"][0]["ingress_settings"] != "ALLOW_INTERNAL_ONLY"
-        ]
-        return found
-
-    return look
