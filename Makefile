@@ -35,8 +35,29 @@ demo: $(SETUP) ## the whole desk on this machine: real FX history, two backtests
 	@$(BIN)/mbats demo
 
 .PHONY: test
-test: $(SETUP) ## run every test that this machine can run
+test: $(SETUP) $(CHECKOV) ## run every test that this machine can run
 	@$(BIN)/pytest
+
+CHECKOV := .mbats/venvs/terraform/.made
+
+$(CHECKOV): $(UV) requirements/terraform.txt
+	@python="$$(requirements/find-python 3.11 3.12 3.13)"; \
+	$(UV) venv --quiet --clear --python "$$python" $(@D)
+	@$(UV) pip sync --quiet --python $(@D)/bin/python --require-hashes requirements/terraform.txt
+	@touch $@
+
+.PHONY: terraform-test cost bootstrap deploy destroy
+terraform-test: $(SETUP) $(CHECKOV) ## plan and check every cloud environment, with no cloud
+	@REQUIRE_TERRAFORM=1 $(BIN)/pytest tests/terraform
+cost: ## what a month costs: make cost ENV=dev|practice|live
+	@python="$$(requirements/find-python 3.11 3.12 3.13)"; "$$python" terraform/scripts/cost.py $(or $(ENV),dev)
+bootstrap: ## prepare a project, once: make bootstrap PROJECT=my-project
+	@terraform/scripts/desk bootstrap
+deploy: ## build the desk: make deploy ENV=dev PROJECT=my-project
+	@terraform/scripts/desk deploy
+destroy: ## take it away again: make destroy ENV=dev PROJECT=my-project
+	@terraform/scripts/desk destroy
+export ENV PROJECT APPROVE LOCATION
 
 .PHONY: lint
 lint: $(SETUP) ## ruff, mypy, and the direction of imports

@@ -123,3 +123,19 @@ resource "google_project_iam_member" "this" {
     google_project_iam_custom_role.operation_viewer,
   ]
 }
+
+# Cloud Functions keeps the sources it builds from in a bucket that it makes itself.
+resource "google_project_iam_member" "function_sources" {
+  count = length(var.functions) > 0 ? 1 : 0
+
+  project = var.project_id
+  role    = "roles/storage.objectViewer"
+  member  = local.members.build
+
+  condition {
+    title      = "function sources only"
+    expression = "resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-${local.number}-${var.region}\")"
+  }
+
+  depends_on = [module.service_accounts]
+}

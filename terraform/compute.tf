@@ -180,31 +180,47 @@ locals {
 }
 
 module "functions" {
-  for_each = var.functions
+  for_each = local.functions
   source   = "./modules/function"
 
   project_id            = var.project_id
   region                = var.region
   name                  = each.key
-  description           = local.accounts["fn-${each.key}"].description
+  description           = local.accounts["fn-${each.value.account}"].description
   build_service_account = module.service_accounts.ids["build"]
-  docker_repository     = "projects/${var.project_id}/locations/${var.region}/repositories/mbats"
-  service_account       = trimprefix(local.members["fn-${each.key}"], "serviceAccount:")
-  source_code           = { bucket = module.buckets.names.build, object = each.value, entry_point = replace(each.key, "-", "_") }
-  trigger               = local._triggers[each.key]
+  docker_repository     = "projects/${var.project_id}/locations/${var.region}/repositories/mbats-functions"
+  service_account       = trimprefix(local.members["fn-${each.value.account}"], "serviceAccount:")
+  source_code           = { bucket = module.buckets.names.build, object = each.value.source, entry_point = replace(each.value.account, "-", "_") }
+  trigger               = each.value.trigger
   secrets = each.key == "notify" && contains(keys(var.secret_versions), "notify-webhook") ? {
     NOTIFY_WEBHOOK = { secret = "notify-webhook", version = var.secret_versions["notify-webhook"] }
   } : {}
   env = merge(local.desk_env, each.key == "risk-guard" ? { HALT_JOB = "projects/${var.project_id}/locations/${var.region}/jobs/halt" } : {})
 
-  depends_on = [module.service_accounts, module.secrets, module.artifact_registry, google_project_iam_member.this]
+  depends_on = [
+    module.service_accounts,
+    module.secrets,
+    module.function_registry,
+    google_project_iam_member.this,
+    google_project_iam_member.function_sources,
+  ]
 }
 
 locals {
+  _topic = { bucket = null, region = null }
   _triggers = {
     control-file = { bucket = module.buckets.names.control, region = lower(var.location), topic = null }
-    dead-letter  = { bucket = null, region = null, topic = "projects/${var.project_id}/topics/order-events-dead-letter" }
-    notify       = { bucket = null, region = null, topic = module.pubsub.topics["risk-events"] }
-    risk-guard   = { bucket = null, region = null, topic = module.pubsub.topics["order-events"] }
+    notify       = merge(local._topic, { topic = module.pubsub.topics["risk-events"] })
+    risk-guard   = merge(local._topic, { topic = module.pubsub.topics["order-events"] })
   }
+
+  # A function has one trigger, so the keeper of dead letters is made once a topic.
+  functions = merge(
+    { for name, source in var.functions : name => { account = name, source = source, trigger = local._triggers[name] } if name != "dead-letter" },
+    { for topic in local.topics : "dead-letter-${topic}" => {
+      account = "dead-letter"
+      source  = var.functions["dead-letter"]
+      trigger = merge(local._topic, { topic = "projects/${var.project_id}/topics/${topic}-dead-letter" })
+    } if contains(keys(var.functions), "dead-letter") },
+  )
 }

@@ -3,6 +3,8 @@ locals {
     for i in sort(tolist(bot.instruments)) : "attributes.instrument = \"${i}\""
   ]) }
 
+  topics = ["control", "order-events", "risk-events", "ticks"]
+
   token_secret = local.live ? "oanda-live-token" : "oanda-practice-token"
   secrets = merge(
     { notify-webhook = { description = "Address that notifications are posted to." } },
@@ -74,7 +76,7 @@ module "pubsub" {
   deletion_policy  = local.protect
   topic_iam        = local.topic_iam
   subscription_iam = local.subscription_iam
-  dead_letter_iam = { for topic in ["control", "order-events", "risk-events", "ticks"] : "${topic}/fn-dead-letter" => {
+  dead_letter_iam = { for topic in local.topics : "${topic}/fn-dead-letter" => {
     topic = topic, member = local.members.fn-dead-letter
   } }
 

@@ -98,6 +98,23 @@ module "artifact_registry" {
   depends_on = [module.services]
 }
 
+# Functions are built by Google, which moves tags: a repository of their own.
+module "function_registry" {
+  count  = length(var.functions) > 0 ? 1 : 0
+  source = "./modules/artifact-registry"
+
+  project_id      = var.project_id
+  region          = var.region
+  name            = "mbats-functions"
+  description     = "Images of the functions, built by Cloud Functions."
+  immutable_tags  = false
+  kms_key         = local.region_key
+  deletion_policy = local.protect
+  iam             = { build = local.registry_iam.build }
+
+  depends_on = [module.services]
+}
+
 module "cloud_build" {
   count  = var.ci.build_repository == null ? 0 : 1
   source = "./modules/cloud-build"

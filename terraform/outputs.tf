@@ -68,7 +68,7 @@ output "workloads" {
   description = "What is deployed, by kind."
   value = {
     bots      = keys(local.bots)
-    functions = keys(var.functions)
+    functions = keys(local.functions)
     jobs      = keys(local.jobs)
     schedules = keys(local.schedules)
     streamer  = length(module.streamer) > 0

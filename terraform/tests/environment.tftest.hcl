@@ -78,7 +78,7 @@ run "full_composer" {
     error_message = "Every job of the desk is made once its image is there."
   }
   assert {
-    condition     = toset(output.workloads.bots) == toset(["bot-trend"]) && output.workloads.streamer && length(output.workloads.functions) == 4
+    condition     = toset(output.workloads.bots) == toset(["bot-trend"]) && output.workloads.streamer && length(output.workloads.functions) == 7
     error_message = "Bot, streamer and functions are made."
   }
   assert {

@@ -3,12 +3,12 @@ resource "google_artifact_registry_repository" "this" {
   location        = var.region
   repository_id   = var.name
   format          = "DOCKER"
-  description     = "Images of the desk, one tag a commit."
+  description     = var.description
   kms_key_name    = var.kms_key
   deletion_policy = var.deletion_policy
 
   docker_config {
-    immutable_tags = true
+    immutable_tags = var.immutable_tags
   }
 
   vulnerability_scanning_config {

@@ -5,6 +5,13 @@ variable "deletion_policy" {
   nullable    = false
 }
 
+variable "description" {
+  description = "What the images are."
+  type        = string
+  default     = "Images of the desk, one tag a commit."
+  nullable    = false
+}
+
 variable "iam" {
   description = "Grants on the repository, by any static name."
   type = map(object({
@@ -13,6 +20,13 @@ variable "iam" {
   }))
   default  = {}
   nullable = false
+}
+
+variable "immutable_tags" {
+  description = "Refuse to move a tag. Cloud Functions moves its own, so its repository must allow it."
+  type        = bool
+  default     = true
+  nullable    = false
 }
 
 variable "keep_days" {

@@ -1,4 +1,5 @@
 resource "google_storage_bucket" "this" {
+  # checkov:skip=CKV_GCP_78:versioning is on by default and off only where objects can be made again
   for_each = var.buckets
 
   project                     = var.project_id

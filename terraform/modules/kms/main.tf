@@ -7,6 +7,7 @@ resource "google_kms_key_ring" "this" {
 }
 
 resource "google_kms_crypto_key" "this" {
+  # checkov:skip=CKV_GCP_82:deletion_policy PREVENT, the default, does this and can be lifted by a variable
   for_each = var.keys
 
   name            = each.key
