@@ -67,6 +67,17 @@ module "warehouse" {
   depends_on = [module.service_accounts]
 }
 
+# Google takes up to a minute to put a grant in force, and Pub/Sub tries the writer when it makes a subscription.
+resource "terraform_data" "grants_in_force" {
+  triggers_replace = keys(local.table_iam)
+
+  provisioner "local-exec" {
+    command = "sleep ${var.iam_settle_seconds}"
+  }
+
+  depends_on = [module.warehouse, module.service_accounts]
+}
+
 module "pubsub" {
   source = "./modules/pubsub"
 
@@ -120,7 +131,7 @@ module "pubsub" {
     var.features.dataflow_streaming ? { ticks-to-dataflow = { topic = "ticks" } } : {},
   )
 
-  depends_on = [module.service_accounts]
+  depends_on = [module.service_accounts, terraform_data.grants_in_force]
 }
 
 resource "google_bigquery_bi_reservation" "this" {

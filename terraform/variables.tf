@@ -86,7 +86,7 @@ variable "composer" {
   type = object({
     image_version         = optional(string, "composer-3-airflow-3.3.1-build.2")
     size                  = optional(string, "ENVIRONMENT_SIZE_SMALL")
-    web_allowed_ip_ranges = optional(map(string), { "anywhere, IPv4" = "0.0.0.0/0", "anywhere, IPv6" = "::/0" })
+    web_allowed_ip_ranges = optional(map(string), {})
   })
   default  = {}
   nullable = false
@@ -150,6 +150,13 @@ variable "functions" {
     condition     = alltrue([for name, _ in var.functions : contains(["control-file", "dead-letter", "notify", "risk-guard"], name)])
     error_message = "The functions are control-file, dead-letter, notify and risk-guard."
   }
+}
+
+variable "iam_settle_seconds" {
+  description = "How long to wait between granting the BigQuery writer its tables and making the subscriptions, which Pub/Sub refuses before the grant is in force."
+  type        = number
+  default     = 60
+  nullable    = false
 }
 
 variable "images" {

@@ -2,9 +2,9 @@
 
     python terraform/scripts/cost.py dev [--var-file FILE]
 
-Terraform itself works the estimate out (`cost.tf`, prices in `cost/prices.yaml`), from the plan that
-it would apply with every image built and every secret filled: against a mock of the provider, so no
-account is needed. `--var-file` adds your own values, your bots above all.
+Terraform itself works the estimate out (`cost.tf`, prices in `cost/prices.yaml`), from the plan
+that it would apply with every image built and every secret filled: against a mock of the provider,
+so no account is needed. `--var-file` adds your own values, your bots above all.
 """
 
 import argparse

@@ -8,7 +8,8 @@ mock_provider "google" {
 }
 
 variables {
-  project_id = "mbats-test-project"
+  project_id         = "mbats-test-project"
+  iam_settle_seconds = 0
 }
 
 run "apply" {}

@@ -42,7 +42,6 @@ KEPT = (
     "storage_bucket",
     "secret_manager_secret",
     "sql_database_instance",
-    "sql_database",
     "pubsub_topic",
     "composer_environment",
     "artifact_registry_repository",

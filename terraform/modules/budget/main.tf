@@ -24,8 +24,11 @@ resource "google_billing_budget" "this" {
   }
 
   # A budget tells; it never stops spending.
-  all_updates_rule {
-    monitoring_notification_channels = var.notification_channels
-    disable_default_iam_recipients   = false
+  dynamic "all_updates_rule" {
+    for_each = length(var.notification_channels) > 0 ? [var.notification_channels] : []
+    content {
+      monitoring_notification_channels = all_updates_rule.value
+      disable_default_iam_recipients   = false
+    }
   }
 }

@@ -6,7 +6,6 @@ resource "google_composer_environment" "this" {
 
   config {
     environment_size           = var.size
-    resilience_mode            = "STANDARD_RESILIENCE"
     enable_private_environment = true
     enable_private_builds_only = true
 
@@ -61,12 +60,15 @@ resource "google_composer_environment" "this" {
       recurrence = "FREQ=WEEKLY;BYDAY=SA,SU"
     }
 
-    web_server_network_access_control {
-      dynamic "allowed_ip_range" {
-        for_each = var.web_allowed_ip_ranges
-        content {
-          description = allowed_ip_range.key
-          value       = allowed_ip_range.value
+    dynamic "web_server_network_access_control" {
+      for_each = length(var.web_allowed_ip_ranges) > 0 ? [var.web_allowed_ip_ranges] : []
+      content {
+        dynamic "allowed_ip_range" {
+          for_each = web_server_network_access_control.value
+          content {
+            description = allowed_ip_range.key
+            value       = allowed_ip_range.value
+          }
         }
       }
     }

@@ -104,11 +104,8 @@ variable "size" {
 }
 
 variable "web_allowed_ip_ranges" {
-  description = "Ranges that may reach Airflow's web page, by a description; whoever comes must sign in as well."
+  description = "Ranges that may reach Airflow's web page, by a description; any where empty. Whoever comes must sign in as well."
   type        = map(string)
-  default = {
-    "anywhere, IPv4" = "0.0.0.0/0"
-    "anywhere, IPv6" = "::/0"
-  }
-  nullable = false
+  default     = {}
+  nullable    = false
 }

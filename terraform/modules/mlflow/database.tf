@@ -102,7 +102,7 @@ resource "google_sql_database" "this" {
   project         = var.project_id
   instance        = google_sql_database_instance.this.name
   name            = "mlflow"
-  deletion_policy = var.deletion_policy
+  deletion_policy = var.deletion_policy == "PREVENT" ? "PREVENT" : "ABANDON" # it goes with the instance
 }
 
 # No password: the proxy beside the server signs in with the service account's token.
@@ -112,4 +112,7 @@ resource "google_sql_user" "this" {
   name           = trimsuffix(var.service_account, ".gserviceaccount.com")
   type           = "CLOUD_IAM_SERVICE_ACCOUNT"
   database_roles = ["cloudsqlsuperuser"]
+
+  # PostgreSQL cannot drop a user that owns tables; it goes with the instance.
+  deletion_policy = "ABANDON"
 }

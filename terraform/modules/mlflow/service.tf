@@ -82,7 +82,8 @@ resource "google_cloud_run_v2_service" "this" {
       ]
 
       resources {
-        limits = { cpu = "0.5", memory = "256Mi" }
+        limits   = { cpu = "1", memory = "512Mi" }
+        cpu_idle = true
       }
 
       startup_probe {

@@ -1,3 +1,4 @@
+# A dashboard's JSON leaves out what is zero or empty: Google does, and the plan would never be empty.
 resource "google_monitoring_dashboard" "this" {
   for_each = fileset("${path.module}/dashboards", "*.json")
 

@@ -27,7 +27,7 @@ resource "google_pubsub_subscription_iam_member" "dead_letter" {
 
 # Pub/Sub itself moves a message: it publishes to the dead-letter topic and acknowledges at the source.
 resource "google_pubsub_topic_iam_member" "agent" {
-  for_each = local.dead_letter_topics
+  for_each = var.service_agent == null ? {} : local.dead_letter_topics
 
   project = var.project_id
   topic   = google_pubsub_topic.dead_letter[each.key].name
@@ -36,7 +36,7 @@ resource "google_pubsub_topic_iam_member" "agent" {
 }
 
 resource "google_pubsub_subscription_iam_member" "agent" {
-  for_each = { for key, subscription in var.subscriptions : key => subscription if !subscription.ephemeral }
+  for_each = { for key, subscription in var.subscriptions : key => subscription if !subscription.ephemeral && var.service_agent != null }
 
   project      = var.project_id
   subscription = google_pubsub_subscription.this[each.key].name

@@ -2,7 +2,7 @@
 
 # The views may read both datasets for people who may not.
 resource "google_bigquery_dataset_access" "views" {
-  for_each = toset(["risk", "security_master"])
+  for_each = toset(var.authorize_views ? ["risk", "security_master"] : [])
 
   project    = var.project_id
   dataset_id = google_bigquery_dataset.this[each.key].dataset_id

@@ -1,3 +1,10 @@
+variable "authorize_views" {
+  description = "Let the views in desk_views read the tables for people who may not. An emulator knows no access."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "dataset_access" {
   description = "Grants on whole datasets, by any static name: READER, WRITER or OWNER; `member` is user:, group: or serviceAccount:."
   type = map(object({
