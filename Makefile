@@ -8,11 +8,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := .mbats/venvs/uv/bin/uv
 SETUP := $(VENV)/.made
+CHECKOV := .mbats/venvs/terraform/.made
 SETS := library dev emulators java
 
 .PHONY: help
 help: ## print these targets
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: $(SETUP) ## make the virtual environment from the pinned, hashed sets
@@ -37,8 +38,6 @@ demo: $(SETUP) ## the whole desk on this machine: real FX history, two backtests
 .PHONY: test
 test: $(SETUP) $(CHECKOV) ## run every test that this machine can run
 	@$(BIN)/pytest
-
-CHECKOV := .mbats/venvs/terraform/.made
 
 $(CHECKOV): $(UV) requirements/terraform.txt
 	@python="$$(requirements/find-python 3.11 3.12 3.13)"; \

@@ -45,6 +45,7 @@ run "full_composer" {
     }
     features = {
       bi_engine_gib      = 1
+      cmek               = true
       dataflow           = true
       dataflow_streaming = true
       mlflow             = true

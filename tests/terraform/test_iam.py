@@ -28,7 +28,6 @@ ON = {
     "google_cloud_run_v2_service_iam_member": ("service", "name"),
     "google_cloud_run_v2_worker_pool_iam_member": ("worker pool", "name"),
     "google_iap_web_cloud_run_service_iam_member": ("page", "cloud_run_service_name"),
-    "google_kms_crypto_key_iam_member": ("key", "crypto_key_id"),
     "google_project_iam_member": ("project", "project"),
     "google_pubsub_subscription_iam_member": ("subscription", "subscription"),
     "google_pubsub_topic_iam_member": ("topic", "topic"),
@@ -54,7 +53,12 @@ def _identity(values, address):
     return member.replace("123456789012", "NUMBER")
 
 
-def _resource(kind, values):
+def _resource(resource):
+    kind, values = resource.kind, resource.values
+    if (
+        kind == "google_kms_crypto_key_iam_member"
+    ):  # the key's id is Google's; ours is in the address
+        return "key " + re.search(r'\["([^/"]+)/', resource.address)[1]
     word, attribute = ON[kind]
     name = values[attribute].replace("mbats-test-project", "PROJECT")
     if found := re.search(r"serviceAccounts/(mbats-[a-z0-9-]+)@", name):
@@ -68,12 +72,13 @@ def _grants(plan):
     for resource in plan.resources:
         if not GRANT.search(resource.kind):
             continue
-        assert resource.kind in ON, f"{resource.address}: a grant this table does not know"
+        known = resource.kind in (*ON, "google_kms_crypto_key_iam_member")
+        assert known, f"{resource.address}: a grant this table does not know"
         values = resource.values
         role = values.get("role", "authorized").replace("mbats-test-project", "PROJECT")
         for condition in values.get("condition", ()):
             role += f" ({condition['title']})"
-        found.add((_identity(values, resource.address), role, _resource(resource.kind, values)))
+        found.add((_identity(values, resource.address), role, _resource(resource)))
     return found
 
 
