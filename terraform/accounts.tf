@@ -22,7 +22,7 @@ locals {
       streamer        = { description = "Turns the broker's price stream into ticks." }
       train           = { description = "Trains and registers models.", project_roles = concat(local._read, local._vertex) }
     },
-    { for name, bot in var.bots : "bot-${name}" => { description = "Bot ${name}: ${bot.strategy}, ${bot.mode}.", project_roles = local._read } },
+    { for name, bot in var.bots : "bot-${name}" => { description = "Bot ${name}, ${bot.mode}.", project_roles = local._read } },
     { (var.orchestrator) = {
       description   = "Starts jobs."
       project_roles = var.orchestrator == "composer" ? ["roles/composer.worker"] : []

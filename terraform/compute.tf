@@ -80,7 +80,7 @@ module "bots" {
   region              = var.region
   name                = each.key
   image               = var.images.desk
-  args                = concat(["live", each.value.strategy], each.value.mode == "paper" ? ["--paper"] : each.value.mode == "live" ? ["--arm"] : [])
+  args                = coalesce(each.value.args, concat(["live"], each.value.mode == "paper" ? ["--paper"] : each.value.mode == "live" ? ["--arm"] : []))
   service_account     = trimprefix(local.members[each.key], "serviceAccount:")
   network             = local.run_network
   deletion_protection = local.live
@@ -90,12 +90,12 @@ module "bots" {
   iam                 = local.job_iam[each.key]
 
   env = merge(local.desk_env, {
-    BOT_GRANULARITY        = each.value.granularity
-    BOT_INSTRUMENTS        = join(",", sort(tolist(each.value.instruments)))
-    BOT_LIVE_ACCOUNTS      = join(",", sort(tolist(var.live_accounts)))
-    BOT_NAME               = each.key
-    BOT_PARAMETERS         = jsonencode(each.value.parameters)
-    BOT_TICKS_SUBSCRIPTION = "${each.key}-ticks"
+    BOT_CONTROL_SUBSCRIPTION = "${each.key}-control"
+    BOT_INSTRUMENTS          = join(",", sort(tolist(each.value.instruments)))
+    BOT_LIVE_ACCOUNTS        = join(",", sort(tolist(var.live_accounts)))
+    BOT_NAME                 = each.key
+    BOT_STRATEGIES           = join(",", sort(tolist(each.value.strategies)))
+    BOT_TICKS_SUBSCRIPTION   = "${each.key}-ticks"
 
     MBATS_OANDA_ACCOUNT     = each.value.account
     MBATS_OANDA_ENVIRONMENT = each.value.mode == "live" ? "live" : "practice"

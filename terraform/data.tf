@@ -123,7 +123,7 @@ module "pubsub" {
       topic                = "ticks"
       ack_deadline_seconds = 10
       ephemeral            = true
-      filter               = length(local._tick_filters[name]) <= 256 ? local._tick_filters[name] : null
+      filter               = length(local._tick_filters[name]) > 0 && length(local._tick_filters[name]) <= 256 ? local._tick_filters[name] : null
       ordering             = true
       retention            = "600s"
     } },

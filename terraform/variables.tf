@@ -22,19 +22,19 @@ variable "audit" {
 
 variable "bots" {
   description = <<-EOT
-    Trading bots by name. `mode` is paper (live prices, simulated fills), practice or live; `token_secret` is the
-    secret that holds its broker token, `oanda-practice-token` or `oanda-live-token` where it is not given.
-    A live bot needs environment live and its account on `live_accounts`.
+    Trading bots by name: one account, one bot, whatever strategies it runs. `mode` is paper (live prices, simulated
+    fills), practice or live; a live bot needs environment live and its account on `live_accounts`. `token_secret` holds
+    its broker token, `oanda-practice-token` or `oanda-live-token` where it is not given. `instruments` narrow the ticks
+    it is sent; `args` replace the arguments it is started with.
   EOT
   type = map(object({
     account      = string
+    args         = optional(list(string))
     cpu          = optional(string, "1")
-    granularity  = optional(string, "M1")
-    instruments  = set(string)
+    instruments  = optional(set(string), [])
     memory       = optional(string, "1Gi")
     mode         = string
-    parameters   = optional(map(string), {})
-    strategy     = string
+    strategies   = optional(set(string), [])
     token_secret = optional(string)
   }))
   default  = {}
@@ -43,6 +43,10 @@ variable "bots" {
   validation {
     condition     = alltrue([for name, _ in var.bots : can(regex("^[a-z]([a-z0-9-]{0,14}[a-z0-9])?$", name))])
     error_message = "A bot's name is at most 16 lower-case letters, digits and hyphens."
+  }
+  validation {
+    condition     = length(distinct([for bot in var.bots : bot.account])) == length(var.bots)
+    error_message = "One account has one bot: two would fight over its lease."
   }
   validation {
     condition     = alltrue([for bot in var.bots : contains(["paper", "practice", "live"], bot.mode)])

@@ -41,7 +41,7 @@ run "full_composer" {
       build_repository = "projects/mbats-test-project/locations/europe-west1/connections/github/repositories/mbats"
     }
     bots = {
-      trend = { account = "101-004-0000000-001", mode = "practice", strategy = "ma_crossover", instruments = ["EUR_USD", "GBP_USD"] }
+      trend = { account = "101-004-0000000-001", mode = "practice", strategies = ["sma_reversal"], instruments = ["EUR_USD", "GBP_USD"] }
     }
     features = {
       bi_engine_gib      = 1
@@ -98,7 +98,7 @@ run "full_scheduler" {
   variables {
     orchestrator = "scheduler"
     bots = {
-      trend = { account = "101-004-0000000-001", mode = "practice", strategy = "ma_crossover", instruments = ["EUR_USD", "GBP_USD"] }
+      trend = { account = "101-004-0000000-001", mode = "practice", strategies = ["sma_reversal"], instruments = ["EUR_USD", "GBP_USD"] }
     }
     images = {
       desk     = "europe-west1-docker.pkg.dev/mbats-test-project/mbats/desk@sha256:0000000000000000000000000000000000000000000000000000000000000000"
