@@ -22,7 +22,7 @@ locals {
   # Jobs of the desk image, by name. `token` names the secret a job cannot do without.
   _job_specs = {
     backtest  = { account = "backtest", args = ["backtest"], cpu = "2", memory = "4Gi", hours = 2, retries = 1 }
-    download  = { account = "download", args = ["data", "download"], cpu = "1", memory = "2Gi", hours = 3, retries = 2 }
+    download  = { account = "download", args = ["data", "load"], cpu = "1", memory = "2Gi", hours = 3, retries = 2 }
     halt      = { account = "halt", args = ["halt"], cpu = "1", memory = "512Mi", hours = 1, retries = 3, token = local.token_secret }
     parity    = { account = "parity", args = ["parity"], cpu = "2", memory = "4Gi", hours = 2, retries = 1 }
     reconcile = { account = "reconcile", args = ["reconcile"], cpu = "1", memory = "1Gi", hours = 1, retries = 1, token = local.token_secret }
@@ -155,6 +155,7 @@ module "model_server" {
   image               = var.images.model_server
   service_account     = trimprefix(local.members.model-server, "serviceAccount:")
   network             = local.run_network
+  ingress             = var.features.private_network ? "INGRESS_TRAFFIC_INTERNAL_ONLY" : "INGRESS_TRAFFIC_ALL" # IAM guards it either way
   deletion_protection = local.live
   resources           = { cpu = "1", memory = "2Gi" }
   env                 = local.desk_env

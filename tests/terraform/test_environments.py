@@ -7,6 +7,7 @@ import pytest
 
 from mbats import schemas
 from mbats.config import ENV_PREFIX, Settings
+from mbats.local import topology
 
 pytestmark = pytest.mark.slow
 
@@ -188,6 +189,12 @@ def test_every_topic_has_dead_letters_that_somebody_keeps(plans):
         for values in subscriptions.values():
             assert values["expiration_policy"][0]["ttl"] == ""
             assert len(values.get("filter", "")) <= 256
+
+
+def test_the_local_stack_has_the_same_topics(plans):
+    made = {r.values["name"] for r in plans["dev/today"].of("pubsub_topic")}
+    local = {name for topic in topology.TOPICS for name in (topic.name, topic.dead_letter)}
+    assert made == local
 
 
 def test_events_are_written_to_their_tables_by_one_account_of_little_right(plans):

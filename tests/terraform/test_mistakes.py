@@ -74,3 +74,25 @@ def test_a_wrong_variable_is_refused_with_a_reason(code, wrong, complaint):
     outcome = code.test("one", "practice" if wrong == BOT else None)
     assert not outcome.passed
     assert complaint.lower() in " ".join(outcome.complaints).lower()
+
+
+def test_a_live_bot_on_the_list_is_armed_and_protected(code):
+    values = """
+  live_accounts   = ["001-004-0000000-001"]
+  bots            = { gold = { account = "001-004-0000000-001", mode = "live" } }
+  images          = { desk = "desk@sha256:%s" }
+  secret_versions = { oanda-live-token = "3" }
+""" % ("0" * 64)
+    plant(code, "tests/one.tftest.hcl", "# variables", values)
+    outcome = code.test("one", "live")
+    assert outcome.passed, outcome.complaints
+    jobs = {r.values["name"]: r.values for r in outcome.plans["one"].of("cloud_run_v2_job")}
+    bot = jobs["bot-gold"]
+    (container,) = bot["template"][0]["template"][0]["containers"]
+    environment = {e["name"]: e for e in container["env"]}
+    assert container["args"] == ["live", "--arm"]
+    assert bot["deletion_protection"] is True
+    assert environment["BOT_LIVE_ACCOUNTS"]["value"] == "001-004-0000000-001"
+    assert environment["MBATS_OANDA_ENVIRONMENT"]["value"] == "live"
+    token = environment["MBATS_OANDA_TOKEN"]["value_source"][0]["secret_key_ref"][0]
+    assert (token["secret"], token["version"]) == ("oanda-live-token", "3")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,111 @@ def test_every_price_has_a_unit_and_a_source():
     text = (ROOT / "terraform" / "cost" / "prices.yaml").read_text()
     assert text.count("\n    price: ") == text.count("\n    unit: ") == text.count("\n    source: ")
     assert 'as_of: "20' in text
+
+
+GCLOUD = """#!/bin/bash
+echo "gcloud $*" >>"$CALLS"
+case "$*" in
+  "storage buckets describe"*) exit "${NO_BUCKET:-0}" ;;
+  "run jobs list"*) echo europe-west1 ;;
+  "run jobs execute"*) echo backtest-x7 ;;
+esac
+"""
+TERRAFORM = """#!/bin/bash
+shift # -chdir
+echo "terraform $*" >>"$CALLS"
+case "$*" in
+  "output -json dags") echo '"gs://my-project-composer/dags"' ;;
+  "output -json workloads") echo '{"jobs": ["backtest"]}' ;;
+  "output -json first_run") echo '["fill the secrets"]' ;;
+esac
+"""
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    """A checkout in which gcloud and terraform only write down what they were asked."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in (("gcloud", GCLOUD), ("terraform", TERRAFORM)):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    checkout = tmp_path / "checkout"
+    shutil.copytree(SCRIPTS, checkout / "terraform" / "scripts")
+    shutil.copytree(ROOT / "terraform" / "environments", checkout / "terraform" / "environments")
+    (checkout / "composer_dags").mkdir()
+
+    def run(command, **environ):
+        calls = tmp_path / "calls"
+        calls.write_text("")
+        path = f"{programs}:{os.environ['PATH']}"
+        done = subprocess.run(
+            [checkout / "terraform" / "scripts" / "desk", command],
+            env={**os.environ, "PATH": path, "CALLS": str(calls), **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done, calls.read_text().splitlines()
+
+    return run
+
+
+def test_bootstrap_makes_the_state_bucket_private_and_versioned(cloud):
+    done, calls = cloud("bootstrap", PROJECT="my-project", NO_BUCKET="1")
+    assert done.returncode == 0, done.stderr
+    (made,) = [c for c in calls if c.startswith("gcloud storage buckets create")]
+    assert made.startswith("gcloud storage buckets create gs://my-project-terraform ")
+    assert "--public-access-prevention" in made
+    assert "gcloud storage buckets update gs://my-project-terraform --versioning" in calls
+
+
+def test_bootstrap_again_changes_no_bucket(cloud):
+    _, calls = cloud("bootstrap", PROJECT="my-project")
+    assert not [c for c in calls if "buckets create" in c]
+
+
+def test_deploy_applies_the_environment_syncs_the_dags_and_runs_a_backtest(cloud):
+    done, calls = cloud("deploy", ENV="dev", PROJECT="my-project", APPROVE="yes")
+    assert done.returncode == 0, done.stderr
+    (applied,) = [c for c in calls if c.startswith("terraform apply")]
+    assert "-auto-approve -var=project_id=my-project" in applied
+    assert "environments/dev.tfvars" in applied
+    order = [
+        next(i for i, call in enumerate(calls) if wanted in call)
+        for wanted in (
+            "init -input=false -reconfigure -backend-config=bucket=my-project-terraform",
+            "terraform apply",
+            "gcloud storage rsync",
+            "gcloud run jobs execute backtest",
+        )
+    ]
+    assert order == sorted(order)
+    assert "executions/details/europe-west1/backtest-x7?project=my-project" in done.stdout
+    assert done.stdout.endswith("  fill the secrets\n")
+
+
+def test_deploy_before_bootstrap_says_what_to_do(cloud):
+    done, calls = cloud("deploy", ENV="dev", PROJECT="my-project", NO_BUCKET="1")
+    assert done.returncode == 2
+    assert "make bootstrap PROJECT=my-project" in done.stderr
+    assert not [c for c in calls if c.startswith("terraform")]
+
+
+def test_an_unknown_environment_is_refused(cloud):
+    done, calls = cloud("deploy", ENV="prod", PROJECT="my-project")
+    assert done.returncode == 2
+    assert "There is no environment prod" in done.stderr
+    assert not [c for c in calls if c.startswith("terraform")]
+
+
+def test_destroy_of_dev_takes_the_state_bucket_too(cloud):
+    done, calls = cloud("destroy", ENV="dev", PROJECT="my-project", APPROVE="yes")
+    assert done.returncode == 0, done.stderr
+    assert [c for c in calls if c.startswith("terraform destroy -input=false -auto-approve")]
+    assert calls[-1] == "gcloud storage rm --recursive gs://my-project-terraform"
+
+
+def test_destroy_of_practice_keeps_the_state(cloud):
+    _, calls = cloud("destroy", ENV="practice", PROJECT="my-project", APPROVE="yes")
+    assert not [c for c in calls if "storage rm" in c]
