@@ -13,7 +13,7 @@ SETS := library dev emulators java
 
 .PHONY: help
 help: ## print these targets
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: $(SETUP) ## make the virtual environment from the pinned, hashed sets
@@ -45,11 +45,13 @@ $(CHECKOV): $(UV) requirements/terraform.txt
 	@$(UV) pip sync --quiet --python $(@D)/bin/python --require-hashes requirements/terraform.txt
 	@touch $@
 
-.PHONY: terraform-test cost bootstrap deploy destroy
+.PHONY: terraform-test terraform-local cost bootstrap deploy destroy
 terraform-test: $(SETUP) $(CHECKOV) ## plan and check every cloud environment, with no cloud
 	@REQUIRE_TERRAFORM=1 $(BIN)/pytest tests/terraform
 cost: ## what a month costs: make cost ENV=dev|practice|live
 	@python="$$(requirements/find-python 3.11 3.12 3.13)"; "$$python" terraform/scripts/cost.py $(or $(ENV),dev)
+terraform-local: $(SETUP) ## apply the data plane to the local emulators, with the real provider
+	@terraform/scripts/local
 bootstrap: ## prepare a project, once: make bootstrap PROJECT=my-project
 	@terraform/scripts/desk bootstrap
 deploy: ## build the desk: make deploy ENV=dev PROJECT=my-project

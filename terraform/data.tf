@@ -3,7 +3,8 @@ locals {
     for i in sort(tolist(bot.instruments)) : "attributes.instrument = \"${i}\""
   ]) }
 
-  topics = ["control", "order-events", "risk-events", "ticks"]
+  _messages = yamldecode(file("${path.module}/messages.yaml"))
+  topics    = keys(local._messages.topics)
 
   token_secret = local.live ? "oanda-live-token" : "oanda-practice-token"
   secrets = merge(
@@ -91,32 +92,17 @@ module "pubsub" {
     topic = topic, member = local.members.fn-dead-letter
   } }
 
-  topics = {
-    control      = {}
-    order-events = {}
-    risk-events  = {}
-    ticks        = { retention = "86400s", schema = { definition = file("${path.module}/modules/pubsub/schemas/tick.avsc") } }
-  }
+  topics = { for name, topic in local._messages.topics : name => {
+    retention = try(topic.retention, null)
+    schema    = can(topic.avro) ? { definition = file("${path.module}/modules/pubsub/schemas/${topic.avro}") } : null
+  } }
 
-  # order-events and risk-events each carry two kinds of message, which the attribute `table` tells apart: one
-  # Avro schema could not hold both, so these are JSON and BigQuery checks them against its table.
   subscriptions = merge(
-    { for name, s in {
-      fills-to-bigquery        = { topic = "order-events", table = "risk.fill" }
-      heartbeats-to-bigquery   = { topic = "risk-events", table = "risk.heartbeat" }
-      order-events-to-bigquery = { topic = "order-events", table = "risk.order_event" }
-      risk-events-to-bigquery  = { topic = "risk-events", table = "risk.risk_event" }
-      } : name => {
-      topic    = s.topic
-      filter   = "attributes.table = \"${split(".", s.table)[1]}\""
-      bigquery = { table = module.warehouse.tables[s.table], service_account = trimprefix(local.members.bq-writer, "serviceAccount:") }
+    { for name, store in local._messages.tables : name => {
+      topic    = store.topic
+      filter   = length([for s in local._messages.tables : s if s.topic == store.topic]) > 1 ? "attributes.table = \"${split(".", store.table)[1]}\"" : null
+      bigquery = { table = module.warehouse.tables[store.table], service_account = trimprefix(local.members.bq-writer, "serviceAccount:") }
     } },
-    {
-      ticks-to-bigquery = {
-        topic    = "ticks"
-        bigquery = { table = module.warehouse.tables["security_master.tick"], service_account = trimprefix(local.members.bq-writer, "serviceAccount:") }
-      }
-    },
     # A bot reads ticks of its instruments, in order, and none that is older than ten minutes. Google takes
     # filters of 256 bytes: a bot of many instruments gets all ticks, and filters for itself as every bot does.
     { for name, bot in local._bots : "${name}-ticks" => {

@@ -95,8 +95,8 @@ locals {
     [for name, _ in local._dataflow : { dataset = "security_master", account = name, role = "WRITER" }],
   ) : "${grant.dataset}/${grant.account}" => { dataset = grant.dataset, role = grant.role, member = local.members[grant.account] } }
 
-  table_iam = { for key in ["risk.fill", "risk.heartbeat", "risk.order_event", "risk.risk_event", "security_master.tick"] :
-    "${key}/bq-writer" => { table = key, member = local.members.bq-writer }
+  table_iam = { for store in values(local._messages.tables) :
+    "${store.table}/bq-writer" => { table = store.table, member = local.members.bq-writer }
   }
 
   mlflow_machines = { for name in concat(["backtest", "model-server", "train"], keys(local._bots)) : name => local.members[name] }

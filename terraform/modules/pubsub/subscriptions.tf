@@ -48,7 +48,7 @@ resource "google_pubsub_subscription" "dead_letter" {
   name                       = each.value
   topic                      = google_pubsub_topic.dead_letter[each.key].id
   ack_deadline_seconds       = 60
-  message_retention_duration = "2678400s" # 31 days, the longest there is
+  message_retention_duration = var.dead_letter_retention
   deletion_policy            = var.deletion_policy
 
   expiration_policy {

@@ -18,7 +18,7 @@ resource "google_pubsub_topic" "this" {
 
   project                    = var.project_id
   name                       = each.key
-  message_retention_duration = each.value.retention
+  message_retention_duration = coalesce(each.value.retention, "604800s")
   kms_key_name               = var.kms_key
   deletion_policy            = var.deletion_policy
 

@@ -9,6 +9,13 @@ variable "dead_letter_iam" {
   nullable = false
 }
 
+variable "dead_letter_retention" {
+  description = "How long dead letters are kept: 31 days, the longest there is. An emulator keeps 7 at most."
+  type        = string
+  default     = "2678400s"
+  nullable    = false
+}
+
 variable "deletion_policy" {
   description = "DELETE or PREVENT; ephemeral subscriptions can always go."
   type        = string
@@ -99,7 +106,7 @@ variable "topic_iam" {
 variable "topics" {
   description = "Topics by name; each gets a dead-letter topic that has a subscription. `schema` is an Avro record that Pub/Sub holds publishers to."
   type = map(object({
-    retention = optional(string, "604800s")
+    retention = optional(string)
     schema = optional(object({
       definition = string
       encoding   = optional(string, "JSON")
