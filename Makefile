@@ -47,7 +47,7 @@ $(CHECKOV): $(UV) requirements/terraform.txt
 
 .PHONY: terraform-test terraform-local cost bootstrap deploy destroy
 terraform-test: $(SETUP) $(CHECKOV) ## plan and check every cloud environment, with no cloud
-	@REQUIRE_TERRAFORM=1 $(BIN)/pytest tests/terraform
+	@CI=true $(BIN)/pytest tests/terraform
 cost: ## what a month costs: make cost ENV=dev|practice|live
 	@python="$$(requirements/find-python 3.11 3.12 3.13)"; "$$python" terraform/scripts/cost.py $(or $(ENV),dev)
 terraform-local: $(SETUP) ## apply the data plane to the local emulators, with the real provider
