@@ -8,11 +8,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := .mbats/venvs/uv/bin/uv
 SETUP := $(VENV)/.made
+CHECKOV := .mbats/venvs/terraform/.made
 SETS := library dev emulators java
 
 .PHONY: help
 help: ## print these targets
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: $(SETUP) ## make the virtual environment from the pinned, hashed sets
@@ -35,13 +36,34 @@ demo: $(SETUP) ## the whole desk on this machine: real FX history, two backtests
 	@$(BIN)/mbats demo
 
 .PHONY: test
-test: $(SETUP) ## run every test that this machine can run
+test: $(SETUP) $(CHECKOV) ## run every test that this machine can run
 	@$(BIN)/pytest
 
 SEEDS ?= 200
 .PHONY: faults
 faults: $(SETUP) ## kill the bot at random points under broker faults, SEEDS times; the logs must agree
 	@$(BIN)/python -m tests.faults.run --seeds $(SEEDS)
+
+$(CHECKOV): $(UV) requirements/terraform.txt
+	@python="$$(requirements/find-python 3.11 3.12 3.13)"; \
+	$(UV) venv --quiet --clear --python "$$python" $(@D)
+	@$(UV) pip sync --quiet --python $(@D)/bin/python --require-hashes requirements/terraform.txt
+	@touch $@
+
+.PHONY: terraform-test terraform-local cost bootstrap deploy destroy
+terraform-test: $(SETUP) $(CHECKOV) ## plan and check every cloud environment, with no cloud
+	@CI=true $(BIN)/pytest tests/terraform
+cost: ## what a month costs: make cost ENV=dev|practice|live
+	@python="$$(requirements/find-python 3.11 3.12 3.13)"; "$$python" terraform/scripts/cost.py $(or $(ENV),dev)
+terraform-local: $(SETUP) ## apply the data plane to the local emulators, with the real provider
+	@terraform/scripts/local
+bootstrap: ## prepare a project, once: make bootstrap PROJECT=my-project
+	@terraform/scripts/desk bootstrap
+deploy: ## build the desk: make deploy ENV=dev PROJECT=my-project
+	@terraform/scripts/desk deploy
+destroy: ## take it away again: make destroy ENV=dev PROJECT=my-project
+	@terraform/scripts/desk destroy
+export ENV PROJECT APPROVE LOCATION
 
 .PHONY: lint
 lint: $(SETUP) ## ruff, mypy, and the direction of imports
@@ -67,7 +89,7 @@ down: $(SETUP) ## stop what `make up` started
 lock: $(UV) ## compile requirements/*.txt anew from pyproject.toml and requirements/*.in
 	@cd requirements && compile() { ../$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version "$$1" "$$2" -o "$$3.txt"; }; \
 	compile 3.11 uv.in uv; compile 3.11 ../pyproject.toml library; compile 3.11 dev.in dev; \
-	compile 3.13 emulators.in emulators; compile 3.13 java.in java
+	compile 3.13 emulators.in emulators; compile 3.13 java.in java; compile 3.11 terraform.in terraform
 
 .PHONY: clean
 clean: ## remove what make made; the data under .mbats/ stays

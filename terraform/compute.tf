@@ -1,0 +1,227 @@
+locals {
+  desk_env = merge(
+    {
+      MBATS_ACCOUNT_CURRENCY = var.account_currency
+      MBATS_BUCKET_PREFIX    = var.project_id
+      MBATS_LOCATION         = var.location
+      MBATS_PROFILE          = "gcp"
+      MBATS_PROJECT          = var.project_id
+    },
+    local.mlflow_uri == null ? {} : { MLFLOW_TRACKING_URI = local.mlflow_uri, MLFLOW_TRACKING_AUTH = "gcp-id-token" },
+  )
+  broker_env = { MBATS_OANDA_ENVIRONMENT = local.live ? "live" : "practice" }
+
+  # A job in the network reaches the world through NAT alone.
+  run_network = one(module.network[*].names)
+
+  # Secret as an environment variable, where a person has filled it.
+  token = { for name, _ in local.secrets : name => contains(keys(var.secret_versions), name) ? {
+    MBATS_OANDA_TOKEN = { secret = name, version = var.secret_versions[name] }
+  } : {} }
+
+  # Jobs of the desk image, by name. `token` names the secret a job cannot do without.
+  _job_specs = {
+    backtest  = { account = "backtest", args = ["backtest"], cpu = "2", memory = "4Gi", hours = 2, retries = 1 }
+    download  = { account = "download", args = ["data", "load"], cpu = "1", memory = "2Gi", hours = 3, retries = 2 }
+    halt      = { account = "halt", args = ["halt"], cpu = "1", memory = "512Mi", hours = 1, retries = 3, token = local.token_secret }
+    parity    = { account = "parity", args = ["parity"], cpu = "2", memory = "4Gi", hours = 2, retries = 1 }
+    reconcile = { account = "reconcile", args = ["reconcile"], cpu = "1", memory = "1Gi", hours = 1, retries = 1, token = local.token_secret }
+    sweep     = { account = "backtest", args = ["sweep"], cpu = "2", memory = "4Gi", hours = 12, retries = 1, parallelism = 0 }
+    train     = { account = "train", args = ["train"], cpu = "4", memory = "8Gi", hours = 12, retries = 0 }
+  }
+  jobs = { for name, job in local._job_specs : name => job if var.images.desk != "" && (
+    try(job.token, null) == null ? true : length(local.token[job.token]) > 0
+  ) }
+
+  _job_env = {
+    download = { MBATS_OANDA_ENVIRONMENT = "practice" }
+    halt     = local.broker_env
+  }
+  _job_secrets = {
+    download = local.token["oanda-practice-token"] # without it the free vendors still work
+    halt     = local.token[local.token_secret]
+  }
+
+  bots = { for name, bot in local._bots : name => bot if var.images.desk != "" && length(local.token[bot.token_secret]) > 0 }
+}
+
+module "jobs" {
+  for_each = local.jobs
+  source   = "./modules/run-job"
+
+  project_id          = var.project_id
+  region              = var.region
+  name                = each.key
+  image               = var.images.desk
+  args                = each.value.args
+  service_account     = trimprefix(local.members[each.value.account], "serviceAccount:")
+  network             = local.run_network
+  deletion_protection = local.live
+  resources           = { cpu = each.value.cpu, memory = each.value.memory }
+  env                 = merge(local.desk_env, contains(["halt", "reconcile"], each.key) ? local.broker_env : lookup(local._job_env, each.key, {}))
+  secrets             = contains(["halt", "reconcile"], each.key) ? local._job_secrets.halt : lookup(local._job_secrets, each.key, {})
+  iam                 = local.job_iam[each.key]
+
+  task = {
+    max_retries     = each.value.retries
+    parallelism     = try(each.value.parallelism, 1)
+    timeout_seconds = each.value.hours * 3600
+  }
+
+  depends_on = [module.service_accounts, module.secrets]
+}
+
+# One execution is one trading week; a retry would start the session anew, so there is none.
+module "bots" {
+  for_each = local.bots
+  source   = "./modules/run-job"
+
+  project_id          = var.project_id
+  region              = var.region
+  name                = each.key
+  image               = var.images.desk
+  args                = coalesce(each.value.args, concat(["live"], each.value.mode == "paper" ? ["--paper"] : each.value.mode == "live" ? ["--arm"] : []))
+  service_account     = trimprefix(local.members[each.key], "serviceAccount:")
+  network             = local.run_network
+  deletion_protection = local.live
+  resources           = { cpu = each.value.cpu, memory = each.value.memory }
+  task                = { max_retries = 0, timeout_seconds = 604800 }
+  secrets             = local.token[each.value.token_secret]
+  iam                 = local.job_iam[each.key]
+
+  env = merge(local.desk_env, {
+    BOT_CONTROL_SUBSCRIPTION = "${each.key}-control"
+    BOT_INSTRUMENTS          = join(",", sort(tolist(each.value.instruments)))
+    BOT_LIVE_ACCOUNTS        = join(",", sort(tolist(var.live_accounts)))
+    BOT_NAME                 = each.key
+    BOT_STRATEGIES           = join(",", sort(tolist(each.value.strategies)))
+    BOT_TICKS_SUBSCRIPTION   = "${each.key}-ticks"
+
+    MBATS_OANDA_ACCOUNT     = each.value.account
+    MBATS_OANDA_ENVIRONMENT = each.value.mode == "live" ? "live" : "practice"
+  })
+
+  depends_on = [module.service_accounts, module.secrets, module.pubsub]
+}
+
+module "streamer" {
+  count  = var.images.streamer != "" && length(local.token[local.token_secret]) > 0 ? 1 : 0
+  source = "./modules/run-worker-pool"
+
+  project_id          = var.project_id
+  region              = var.region
+  name                = "streamer"
+  image               = var.images.streamer
+  service_account     = trimprefix(local.members.streamer, "serviceAccount:")
+  network             = local.run_network
+  deletion_protection = local.live
+  resources           = { cpu = "1", memory = "512Mi" }
+  env                 = merge(local.desk_env, local.broker_env)
+  secrets             = local.token[local.token_secret]
+  iam = var.ci.repository_id == null ? {} : {
+    deploy = { role = "roles/run.developer", member = local.members.deploy }
+  }
+
+  depends_on = [module.service_accounts, module.secrets, module.pubsub]
+}
+
+module "preview" {
+  count  = var.images.preview == "" ? 0 : 1
+  source = "./modules/run-service"
+
+  project_id          = var.project_id
+  project_number      = local.number
+  region              = var.region
+  name                = "preview"
+  image               = var.images.preview
+  service_account     = trimprefix(local.members.preview, "serviceAccount:")
+  ingress             = "INGRESS_TRAFFIC_ALL" # people come through Identity-Aware Proxy
+  iap_members         = var.readers
+  deletion_protection = local.live
+  env                 = local.desk_env
+  iam                 = local.service_iam
+
+  depends_on = [module.service_accounts, module.warehouse]
+}
+
+module "model_server" {
+  count  = var.images.model_server == "" ? 0 : 1
+  source = "./modules/run-service"
+
+  project_id          = var.project_id
+  project_number      = local.number
+  region              = var.region
+  name                = "model-server"
+  image               = var.images.model_server
+  service_account     = trimprefix(local.members.model-server, "serviceAccount:")
+  network             = local.run_network
+  ingress             = var.features.private_network ? "INGRESS_TRAFFIC_INTERNAL_ONLY" : "INGRESS_TRAFFIC_ALL" # IAM guards it either way
+  deletion_protection = local.live
+  resources           = { cpu = "1", memory = "2Gi" }
+  env                 = local.desk_env
+  iam = merge(local.service_iam, { for name, _ in local._bots : name => {
+    role = "roles/run.invoker", member = local.members[name]
+  } })
+
+  depends_on = [module.service_accounts, module.buckets]
+}
+
+locals {
+  service_iam = var.ci.repository_id == null ? {} : {
+    deploy = { role = "roles/run.developer", member = local.members.deploy }
+  }
+
+  # Who starts a job: the orchestrator with arguments, cron without, the risk guard the kill switch.
+  job_iam = { for name in concat(keys(local._job_specs), keys(local._bots)) : name => merge(
+    var.orchestrator == "composer" ? { composer = { role = local.job_runner, member = local.members.composer } } : {},
+    contains(keys(local.schedules), name) ? { scheduler = { role = "roles/run.invoker", member = local.members.scheduler } } : {},
+    name == "halt" ? { risk-guard = { role = local.job_runner, member = local.members.fn-risk-guard } } : {},
+    local.service_iam,
+  ) }
+}
+
+module "functions" {
+  for_each = local.functions
+  source   = "./modules/function"
+
+  project_id            = var.project_id
+  region                = var.region
+  name                  = each.key
+  description           = local.accounts["fn-${each.value.account}"].description
+  build_service_account = module.service_accounts.ids["build"]
+  docker_repository     = "projects/${var.project_id}/locations/${var.region}/repositories/mbats-functions"
+  service_account       = trimprefix(local.members["fn-${each.value.account}"], "serviceAccount:")
+  source_code           = { bucket = module.buckets.names.build, object = each.value.source, entry_point = replace(each.value.account, "-", "_") }
+  trigger               = each.value.trigger
+  secrets = each.key == "notify" && contains(keys(var.secret_versions), "notify-webhook") ? {
+    NOTIFY_WEBHOOK = { secret = "notify-webhook", version = var.secret_versions["notify-webhook"] }
+  } : {}
+  env = merge(local.desk_env, each.key == "risk-guard" ? { HALT_JOB = "projects/${var.project_id}/locations/${var.region}/jobs/halt" } : {})
+
+  depends_on = [
+    module.service_accounts,
+    module.secrets,
+    module.function_registry,
+    google_project_iam_member.this,
+    google_project_iam_member.function_sources,
+  ]
+}
+
+locals {
+  _topic = { bucket = null, region = null }
+  _triggers = {
+    control-file = { bucket = module.buckets.names.control, region = lower(var.location), topic = null }
+    notify       = merge(local._topic, { topic = module.pubsub.topics["risk-events"] })
+    risk-guard   = merge(local._topic, { topic = module.pubsub.topics["order-events"] })
+  }
+
+  # A function has one trigger, so the keeper of dead letters is made once a topic.
+  functions = merge(
+    { for name, source in var.functions : name => { account = name, source = source, trigger = local._triggers[name] } if name != "dead-letter" },
+    { for topic in local.topics : "dead-letter-${topic}" => {
+      account = "dead-letter"
+      source  = var.functions["dead-letter"]
+      trigger = merge(local._topic, { topic = "projects/${var.project_id}/topics/${topic}-dead-letter" })
+    } if contains(keys(var.functions), "dead-letter") },
+  )
+}

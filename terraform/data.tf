@@ -1,0 +1,131 @@
+locals {
+  _tick_filters = { for name, bot in local._bots : name => join(" OR ", [
+    for i in sort(tolist(bot.instruments)) : "attributes.instrument = \"${i}\""
+  ]) }
+
+  _messages = yamldecode(file("${path.module}/messages.yaml"))
+  topics    = keys(local._messages.topics)
+
+  token_secret = local.live ? "oanda-live-token" : "oanda-practice-token"
+  secrets = merge(
+    { notify-webhook = { description = "Address that notifications are posted to." } },
+    { for name in toset(concat(["oanda-practice-token", local.token_secret], [for bot in local._bots : bot.token_secret])) : name => { description = "Broker access token, rotated by hand." } },
+  )
+}
+
+module "secrets" {
+  source = "./modules/secrets"
+
+  project_id      = var.project_id
+  secrets         = local.secrets
+  deletion_policy = local.protect
+  kms             = var.features.cmek ? { key = local.region_key, location = var.region } : null
+  iam             = local.secret_iam
+
+  depends_on = [module.service_accounts]
+}
+
+module "buckets" {
+  source = "./modules/buckets"
+
+  project_id      = var.project_id
+  prefix          = var.project_id
+  location        = var.location
+  kms_key         = local.data_key
+  deletion_policy = local.protect
+  force_destroy   = !local.live
+  iam             = local.bucket_iam
+  buckets = merge(
+    {
+      build   = { versioning = false, expire_days = 30 }
+      control = {}
+      data    = {}
+      models  = {}
+      reports = {}
+      state   = { keep_versions = 20 }
+    },
+    var.orchestrator == "composer" ? { composer = { versioning = false } } : {},
+    var.features.dataflow ? { dataflow = { versioning = false, expire_days = 14, expire_prefixes = ["temp/"] } } : {},
+  )
+
+  depends_on = [module.service_accounts]
+}
+
+module "warehouse" {
+  source = "./modules/warehouse"
+
+  project_id      = var.project_id
+  location        = var.location
+  kms_key         = local.data_key
+  deletion_policy = local.protect
+  views_path      = "${path.root}/../looker/views"
+  table_iam       = local.table_iam
+  dataset_access = merge(
+    local.dataset_access,
+    { for name, member in var.readers : "desk_views/reader-${name}" => { dataset = "desk_views", member = member } },
+  )
+
+  depends_on = [module.service_accounts]
+}
+
+# Google takes up to a minute to put a grant in force, and Pub/Sub tries the writer when it makes a subscription.
+resource "terraform_data" "grants_in_force" {
+  triggers_replace = keys(local.table_iam)
+
+  provisioner "local-exec" {
+    command = "sleep ${var.iam_settle_seconds}"
+  }
+
+  depends_on = [module.warehouse, module.service_accounts]
+}
+
+module "pubsub" {
+  source = "./modules/pubsub"
+
+  project_id       = var.project_id
+  service_agent    = local.agents.pubsub
+  kms_key          = local.region_key
+  deletion_policy  = local.protect
+  topic_iam        = local.topic_iam
+  subscription_iam = local.subscription_iam
+  dead_letter_iam = { for topic in local.topics : "${topic}/fn-dead-letter" => {
+    topic = topic, member = local.members.fn-dead-letter
+  } }
+
+  topics = { for name, topic in local._messages.topics : name => {
+    retention = try(topic.retention, null)
+    schema    = can(topic.avro) ? { definition = file("${path.module}/modules/pubsub/schemas/${topic.avro}") } : null
+  } }
+
+  subscriptions = merge(
+    { for name, store in local._messages.tables : name => {
+      topic    = store.topic
+      filter   = length([for s in local._messages.tables : s if s.topic == store.topic]) > 1 ? "attributes.table = \"${split(".", store.table)[1]}\"" : null
+      bigquery = { table = module.warehouse.tables[store.table], service_account = trimprefix(local.members.bq-writer, "serviceAccount:") }
+    } },
+    # A bot reads ticks of its instruments, in order, and none that is older than ten minutes. Google takes
+    # filters of 256 bytes: a bot of many instruments gets all ticks, and filters for itself as every bot does.
+    { for name, bot in local._bots : "${name}-ticks" => {
+      topic                = "ticks"
+      ack_deadline_seconds = 10
+      ephemeral            = true
+      filter               = length(local._tick_filters[name]) > 0 && length(local._tick_filters[name]) <= 256 ? local._tick_filters[name] : null
+      ordering             = true
+      retention            = "600s"
+    } },
+    { for name, _ in local._bots : "${name}-control" => { topic = "control", ack_deadline_seconds = 10, retention = "3600s" } },
+    var.features.dataflow_streaming ? { ticks-to-dataflow = { topic = "ticks" } } : {},
+  )
+
+  depends_on = [module.service_accounts, terraform_data.grants_in_force]
+}
+
+resource "google_bigquery_bi_reservation" "this" {
+  count = var.features.bi_engine_gib > 0 ? 1 : 0
+
+  project  = var.project_id
+  location = var.location
+  size     = var.features.bi_engine_gib * 1024 * 1024 * 1024
+
+  depends_on = [module.services]
+}

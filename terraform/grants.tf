@@ -1,0 +1,103 @@
+# Who may do what on which resource: the least each workload needs. tests/terraform/iam.tsv names every grant,
+# and a test fails on one that is not there.
+locals {
+  _bots = { for name, bot in var.bots : "bot-${name}" => merge(bot, {
+    token_secret = coalesce(bot.token_secret, bot.mode == "live" ? "oanda-live-token" : "oanda-practice-token")
+  }) }
+  _dataflow = { for name in ["dataflow"] : name => true if var.features.dataflow }
+
+  bucket_iam = { for grant in concat(
+    [
+      { bucket = "build", account = "build", role = "roles/storage.objectViewer" },
+      { bucket = "control", account = "fn-control-file", role = "roles/storage.objectUser" },
+      { bucket = "data", account = "backtest", role = "roles/storage.objectViewer" },
+      { bucket = "data", account = "download", role = "roles/storage.objectUser" },
+      { bucket = "data", account = "fn-dead-letter", role = "roles/storage.objectCreator" },
+      { bucket = "data", account = "parity", role = "roles/storage.objectViewer" },
+      { bucket = "data", account = "train", role = "roles/storage.objectUser" },
+      { bucket = "models", account = "model-server", role = "roles/storage.objectViewer" },
+      { bucket = "reports", account = "backtest", role = "roles/storage.objectUser" },
+      { bucket = "reports", account = "parity", role = "roles/storage.objectUser" },
+      { bucket = "reports", account = "reconcile", role = "roles/storage.objectUser" },
+      { bucket = "state", account = "halt", role = "roles/storage.objectUser" },
+      { bucket = "state", account = "reconcile", role = "roles/storage.objectUser" },
+      { bucket = "state", account = "streamer", role = "roles/storage.objectUser" },
+    ],
+    [for name, _ in local._bots : { bucket = "state", account = name, role = "roles/storage.objectUser" }],
+    var.features.mlflow ? [{ bucket = "models", account = "mlflow", role = "roles/storage.objectUser" }] : [],
+    var.features.dataflow ? [{ bucket = "dataflow", account = "dataflow", role = "roles/storage.objectAdmin" }] : [],
+    var.orchestrator == "composer" ? [
+      { bucket = "control", account = "composer", role = "roles/storage.objectViewer" },
+      { bucket = "composer", account = "composer", role = "roles/storage.objectAdmin" },
+    ] : [],
+    var.ci.repository_id == null ? [] : [{ bucket = "build", account = "deploy", role = "roles/storage.objectUser" }],
+  ) : "${grant.bucket}/${grant.account}" => { bucket = grant.bucket, role = grant.role, member = local.members[grant.account] } }
+
+  registry_iam = merge(
+    { build = { role = "roles/artifactregistry.writer", member = local.members.build } },
+    var.ci.repository_id == null ? {} : { deploy = { role = "roles/artifactregistry.reader", member = local.members.deploy } },
+  )
+
+  # A broker token is read by what trades with it, prices with it, or stops it: never by a backtest.
+  secret_iam = { for grant in concat(
+    [for account in ["halt", "reconcile", "streamer"] : { account = account, secret = local.token_secret }],
+    [{ account = "download", secret = "oanda-practice-token" }, { account = "fn-notify", secret = "notify-webhook" }],
+    [for name, bot in local._bots : { account = name, secret = bot.token_secret }],
+    [for secret in setsubtract([for bot in local._bots : bot.token_secret], [local.token_secret]) : { account = "halt", secret = secret }],
+  ) : "${grant.secret}/${grant.account}" => { secret = grant.secret, member = local.members[grant.account] } }
+
+  topic_iam = { for grant in concat(
+    [
+      { topic = "ticks", account = "streamer" },
+      { topic = "risk-events", account = "streamer" },
+      { topic = "control", account = "fn-risk-guard" },
+      { topic = "control", account = "halt" },
+      { topic = "order-events", account = "halt" },
+      { topic = "order-events", account = "reconcile" },
+      { topic = "risk-events", account = "fn-control-file" },
+      { topic = "risk-events", account = "halt" },
+      { topic = "risk-events", account = "parity" },
+      { topic = "risk-events", account = "reconcile" },
+    ],
+    flatten([for name, _ in local._bots : [{ topic = "order-events", account = name }, { topic = "risk-events", account = name }]]),
+  ) : "${grant.topic}/${grant.account}" => { topic = grant.topic, member = local.members[grant.account] } }
+
+  subscription_iam = merge(
+    { for name, _ in local._bots : "${name}-ticks" => { subscription = "${name}-ticks", member = local.members[name] } },
+    { for name, _ in local._bots : "${name}-control" => { subscription = "${name}-control", member = local.members[name] } },
+    var.features.dataflow_streaming ? {
+      dataflow = { subscription = "ticks-to-dataflow", member = local.members.dataflow }
+      dataflow-viewer = { subscription = "ticks-to-dataflow", role = "roles/pubsub.viewer", member = local.members.dataflow
+    } } : {},
+  )
+
+  # A batch waits in a staging table of its dataset before one MERGE takes it, so a writer writes to the dataset.
+  dataset_access = { for grant in concat(
+    [
+      { dataset = "desk_views", account = "preview", role = "READER" },
+      { dataset = "risk", account = "backtest", role = "WRITER" },
+      { dataset = "risk", account = "fn-control-file", role = "WRITER" },
+      { dataset = "risk", account = "fn-dead-letter", role = "WRITER" },
+      { dataset = "risk", account = "fn-risk-guard", role = "READER" },
+      { dataset = "risk", account = "halt", role = "READER" },
+      { dataset = "risk", account = "parity", role = "WRITER" },
+      { dataset = "risk", account = "reconcile", role = "WRITER" },
+      { dataset = "risk", account = "train", role = "WRITER" },
+      { dataset = "security_master", account = "backtest", role = "READER" },
+      { dataset = "security_master", account = "download", role = "WRITER" },
+      { dataset = "security_master", account = "fn-control-file", role = "WRITER" },
+      { dataset = "security_master", account = "parity", role = "READER" },
+      { dataset = "security_master", account = "reconcile", role = "READER" },
+      { dataset = "security_master", account = "train", role = "READER" },
+    ],
+    [for name, _ in local._bots : { dataset = "risk", account = name, role = "WRITER" }],
+    [for name, _ in local._bots : { dataset = "security_master", account = name, role = "READER" }],
+    [for name, _ in local._dataflow : { dataset = "security_master", account = name, role = "WRITER" }],
+  ) : "${grant.dataset}/${grant.account}" => { dataset = grant.dataset, role = grant.role, member = local.members[grant.account] } }
+
+  table_iam = { for store in values(local._messages.tables) :
+    "${store.table}/bq-writer" => { table = store.table, member = local.members.bq-writer }
+  }
+
+  mlflow_machines = { for name in concat(["backtest", "model-server", "train"], keys(local._bots)) : name => local.members[name] }
+}

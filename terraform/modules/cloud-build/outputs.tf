@@ -1,0 +1,4 @@
+output "triggers" {
+  description = "Id of each trigger, by name."
+  value       = { for name, trigger in google_cloudbuild_trigger.this : name => trigger.id }
+}

@@ -1,0 +1,45 @@
+variable "deletion_policy" {
+  description = "DELETE or PREVENT."
+  type        = string
+  default     = "DELETE"
+  nullable    = false
+}
+
+variable "iam" {
+  description = "Grants by any static name; `secret` is a key of `secrets`."
+  type = map(object({
+    member = string
+    role   = optional(string, "roles/secretmanager.secretAccessor")
+    secret = string
+  }))
+  default  = {}
+  nullable = false
+}
+
+variable "kms" {
+  description = "Key to encrypt with and its region, in which the secrets then stay. Cannot be changed later."
+  type = object({
+    key      = string
+    location = string
+  })
+  default = null
+}
+
+variable "project_id" {
+  description = "Project of the secrets."
+  type        = string
+  nullable    = false
+}
+
+variable "secrets" {
+  description = "Secrets by name: what each is for."
+  type = map(object({
+    description = string
+  }))
+  nullable = false
+
+  validation {
+    condition     = alltrue([for name, _ in var.secrets : can(regex("^[A-Za-z0-9_-]{1,255}$", name))])
+    error_message = "A secret's name is letters, digits, hyphens and underscores."
+  }
+}
