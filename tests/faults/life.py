@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from datetime import datetime
+from datetime import datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ from mbats.vendors.oanda_streams import TransactionStream
 from tests.faults.restless import Restless
 from tests.faults.wire import Ask, Channel, moment
 from tests.faults.world import ACCOUNT, CLIENT_TIMEOUT, INSTRUMENTS
-from datetime import timedelta
 
 LIMITS = Limits(
     price_age=timedelta(minutes=10), spread_pips=None, orders_per_minute=None, collar_pips=None,
