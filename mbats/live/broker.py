@@ -9,6 +9,7 @@ reason in ``order.info.reason`` and a risk event; nothing is approximated.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import backtrader as bt
@@ -102,9 +103,8 @@ class LiveBroker(bt.broker.BrokerBase):
         """Return the net asset value, or the signed notional held in ``datas``."""
         if datas is None:
             return float(self.trader.net_asset_value())
-        return sum(
-            self.getcommissioninfo(d).getvalue(self.getposition(d), d.close[0]) for d in datas
-        )
+        held = ((self.getcommissioninfo(d), self.getposition(d), d.close[0]) for d in datas)
+        return float(sum(info.getvalue(position, price) for info, position, price in held))
 
     # backtrader's metaclass, which means to make these, puts them under the class's own name.
     get_cash = getcash
@@ -229,7 +229,7 @@ class LiveBroker(bt.broker.BrokerBase):
         while working.unsent and not working.unknown and not working.waiting:
             intent = working.unsent.popleft()
             working.unknown.add(intent.key)
-            outcome = self._reading(lambda intent=intent: self.trader.submit(intent))
+            outcome = self._reading(partial(self.trader.submit, intent))
             if isinstance(outcome, Denial):
                 working.unknown.discard(intent.key)
                 self._outcomes.give_up(working, outcome.code, outcome.detail)
@@ -275,7 +275,7 @@ class LiveBroker(bt.broker.BrokerBase):
         working.cancel_wanted = True
         working.unsent.clear()
         for order_id in sorted(working.waiting):
-            self._reading(lambda order_id=order_id: self.trader.cancel(order_id))
+            self._reading(partial(self.trader.cancel, order_id))
 
     def cancel_later(self, working: Working) -> None:
         """Cancel what waits at the broker for an order once the log at hand is dealt with."""

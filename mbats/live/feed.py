@@ -34,7 +34,8 @@ class FeedBar(NamedTuple):
     @classmethod
     def of(cls, bar: Bar) -> "FeedBar":
         """Return what the lines hold of a bar made from ticks."""
-        return cls(bar.start, bar.end, *map(float, bar.mid), float(bar.volume))
+        open_, high, low, close = map(float, bar.mid)
+        return cls(bar.start, bar.end, open_, high, low, close, float(bar.volume))
 
 
 def to_num(moment: datetime) -> float:
@@ -51,8 +52,10 @@ def from_bars(bars: Bars) -> list[FeedBar]:
     times = zip(map(to_datetime, bars.start), map(to_datetime, bars.end), strict=True)
     prices = zip(*(part.tolist() for part in bars.mid), strict=True)
     return [
-        FeedBar(start, end, *price, volume)
-        for (start, end), price, volume in zip(times, prices, volumes, strict=True)
+        FeedBar(start, end, open_, high, low, close, volume)
+        for (start, end), (open_, high, low, close), volume in zip(
+            times, prices, volumes, strict=True
+        )
     ]
 
 
@@ -160,7 +163,8 @@ class LiveFeed(bt.feed.DataBase):
             if self.building and not self._backlog:
                 self.put_notification(self.LIVE)
             return None
-        return super().load()
+        loaded: bool | None = super().load()
+        return loaded
 
     def _load(self) -> bool | None:
         if not self._waiting:

@@ -96,7 +96,7 @@ def intents_of(
     units = units_of(order.size, decision.instrument)
     legs = _legs_of(order, children, units, decision.instrument)
     against = held * side.sign < 0
-    shared = {
+    shared: dict[str, Any] = {
         "account": decision.account,
         "strategy": decision.strategy,
         "instrument": decision.instrument.name,

@@ -114,7 +114,7 @@ class Outcomes:
         key = waiting.client_key or ""
         entry = self._by_key.get(parent_key(key)) if key else None
         if entry is not None and waiting.trade_id is not None:
-            working.parent = entry
+            working.parent, working.trades = entry, {waiting.trade_id}
             entry.legs[waiting.role] = working
         if key:
             self.name(key, working)
@@ -148,6 +148,8 @@ class Outcomes:
             return
         working.unknown.discard(created.client_key or "")
         working.waiting.add(created.id)
+        if created.trade_id is not None:
+            working.trades.add(created.trade_id)
         self._by_id[created.id] = working
         if working.order.status in (bt.Order.Created, bt.Order.Submitted):
             working.order.accept(self._desk)
@@ -168,7 +170,8 @@ class Outcomes:
         order = working.order
         info = self._desk.getcommissioninfo(order.data)
         execute(order, fill, self.positions[instrument], held, info)
-        working.opened = working.opened or fill.opened is not None
+        if fill.opened is not None:
+            working.trades.add(fill.opened.trade_id)
         if fill.order_id not in book.orders:
             working.waiting.discard(fill.order_id)
             self._by_id.pop(fill.order_id, None)
@@ -262,7 +265,7 @@ class Outcomes:
         if working.alive:
             return
         for leg in working.legs.values():
-            if not leg.pending and (leg.order.executed.size or not working.opened):
+            if not leg.pending:
                 self.end_if_over(leg, _ENTRY_ENDED)
         self._forget()
 

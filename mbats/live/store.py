@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 PATIENCE = timedelta(milliseconds=300)
 """How long a bar waits for ticks on their way: OANDA sends the last price of each 250 ms."""
 
+STALL = timedelta(seconds=5)
+"""How long nothing may happen in this process before prices count as lost."""
+
 _A_SECOND = timedelta(seconds=1)
 _A_MINUTE = timedelta(minutes=1)
 _RETRY = timedelta(seconds=5)
@@ -82,6 +85,8 @@ class LiveStore:
     """Feeds the feeds and the trader of one bot from one inbox. backtrader knows it as a store.
 
     ``broker`` is set by the broker itself. ``on_control`` gets the payload of control messages.
+    ``patience`` is how long a bar waits for ticks on their way, ``stall`` how long nothing may
+    happen in this process before prices count as lost.
     ``deciding`` tells whether strategies may decide: not on bars of the past.
     """
 
@@ -92,6 +97,7 @@ class LiveStore:
         source: BarSource,
         patience: timedelta = PATIENCE,
         on_control: Callable[[Any], None] | None = None,
+        stall: timedelta = STALL,
     ) -> None:
         self.broker: Notified
         self.clock = clock
@@ -100,6 +106,7 @@ class LiveStore:
         self._inbox = inbox
         self._source = source
         self._on_control = on_control
+        self._stall = stall
         self._steps = Steps(patience)
         self._feeds: list[LiveFeed] = []
         self._feeds_of: dict[str, list[LiveFeed]] = {}
@@ -109,6 +116,7 @@ class LiveStore:
         self._notifications: deque[tuple[Any, tuple[Any, ...], dict[str, Any]]] = deque()
         self._pumped = False
         self._started = False
+        self._awake_at = _OVERDUE
         self._log_reached = 0
         self._log_is_behind = False
         self._soon: deque[Callable[[], None]] = deque()
@@ -160,14 +168,17 @@ class LiveStore:
             return
         self._pumped = True
         if not self._started:
-            self._read_missed(self.clock.now(), patient=False)
+            self._awake_at = self.clock.now()
+            self._read_missed(self._awake_at, patient=False)
             self._started = True
         deadline = self.clock.now() + timedelta(seconds=timeout)
+        wait = 0.0
         while True:
+            now = self.clock.now()  # before the inbox is emptied: the clock closes no bar too early
+            self._look_for_stall(now, wait)
             self._drain()
             while self._soon:
                 self._soon.popleft()()
-            now = self.clock.now()
             self._keep_time(now)
             self._release(now)
             if self._news():
@@ -178,7 +189,8 @@ class LiveStore:
             left = (min(deadline, self._next_due()) - now).total_seconds()
             if left <= 0 and now >= deadline:
                 return
-            item = self._inbox.take(min(max(left, 0.0), timeout))
+            wait = min(max(left, 0.0), timeout)
+            item = self._inbox.take(wait)
             if item is not None:
                 self._dispatch(item)
             elif left > 0:
@@ -253,6 +265,16 @@ class LiveStore:
         for feed in self._feeds:
             feed.lose()
         self._notify("prices lost", reason=reason)
+
+    def _look_for_stall(self, now: datetime, waited: float) -> None:
+        """Take a stop of this process for a loss of prices: what is on its way comes too late."""
+        stalled = now - self._awake_at - timedelta(seconds=waited)
+        if self._started and stalled > self._stall:
+            log.warning("nothing happened for %s s", stalled.total_seconds())
+            self._lose(f"stalled for {stalled.total_seconds():.0f} s")
+            self._behind = list(self._feeds)
+            self._read_missed(now)
+        self._awake_at = now
 
     def _read_missed(self, now: datetime, *, patient: bool = True) -> None:
         """Read what the feeds missed; where it cannot be read, patiently try again later."""

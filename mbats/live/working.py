@@ -21,7 +21,8 @@ class Working:
 
     ``unsent`` are the intents still to be sent for it, ``unknown`` the keys that were sent and have
     no outcome yet, ``waiting`` the broker's ids of what may still fill. ``parent`` is set for a
-    leg; ``legs`` are an entry's, by role. ``opened`` tells whether a fill of it opened a trade.
+    leg; ``legs`` are an entry's, by role. ``trades`` are those that an entry opened, or that a leg
+    has had an order for.
     """
 
     order: Any
@@ -33,7 +34,7 @@ class Working:
     parent: "Working | None" = None
     legs: dict[Role, "Working"] = field(default_factory=dict)
     cancel_wanted: bool = False
-    opened: bool = False
+    trades: set[int] = field(default_factory=set)
 
     @property
     def alive(self) -> bool:
@@ -45,7 +46,8 @@ class Working:
         """Whether anything may still come of it."""
         if self.unsent or self.unknown or self.waiting:
             return True
-        return self.parent is not None and self.parent.alive
+        entry = self.parent
+        return entry is not None and (entry.alive or bool(entry.trades - self.trades))
 
     def family(self) -> "list[Working]":
         """Return the bracket this belongs to: entry first, then its legs; itself if alone."""

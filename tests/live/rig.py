@@ -218,11 +218,11 @@ CALM = Limits(price_age=timedelta(minutes=10), spread_pips=None, orders_per_minu
 class Rig:
     """One account with its journal; :meth:`run` is one life of the bot on it."""
 
-    def __init__(self, names=("EUR_USD",), limits=CALM, **account):
+    def __init__(self, names=("EUR_USD",), limits=CALM, make_broker=None, **account):
         self.names = list(names)
         self.clock = ManualClock()
         self.clock.time = START
-        self.broker = SimBroker(names, **account)
+        self.broker = make_broker(self.clock) if make_broker else SimBroker(names, **account)
         self.journal = MemoryJournal()
         self.limits = limits
         self.events = []
@@ -277,6 +277,22 @@ class Rig:
         return self.broker.state().positions.get(name, Decimal(0))
 
 
+class Rows(bt.Indicator):
+    """Keeps every bar that its feed shows, whoever is told."""
+
+    lines = ("shown",)
+
+    def __init__(self):
+        self.rows = []
+
+    def next(self):
+        self.lines.shown[0] = 0.0
+        lines = self.data.lines
+        self.rows.append(
+            tuple(getattr(lines, n)[0] for n in ("datetime", "open", "high", "low", "close"))
+        )
+
+
 class Recording(bt.Strategy):
     """Keeps every order and trade notification; ``plan`` maps a bar's number to what to do."""
 
@@ -284,6 +300,7 @@ class Recording(bt.Strategy):
 
     def __init__(self):
         self.orders, self.trades, self.seen, self.statuses, self.messages = [], [], [], [], []
+        self.rows = {data._name: Rows(data).rows for data in self.datas}
 
     def notify_order(self, order):
         self.orders.append((order.ref, order.getstatusname(), order))
@@ -303,7 +320,7 @@ class Recording(bt.Strategy):
         self.next()
 
     def next(self):
-        self.seen.append(self.data.datetime.datetime().replace(tzinfo=UTC))
+        self.seen.append(max(data.bar.end for data in self.datas if data.bar))
         action = (self.p.plan or {}).get(len(self.seen))
         if action is not None:
             action(self)

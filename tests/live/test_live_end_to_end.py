@@ -2,16 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import backtrader as bt
 import pytest
 
 from mbats.backtest.assumptions import Costs
 from mbats.backtest.engine import BacktestSpec, Identity, run_backtest
+from mbats.errors import RefusedError
 from mbats.live.candles import Recent
 from mbats.live.inbox import Stop
 from mbats.live.session import Assignment
-from mbats.market.aggregate import aggregate
+from mbats.local.oanda_sim import orders
+from mbats.market.aggregate import BarBuilder, aggregate
 from mbats.market.granularity import Granularity
 from mbats.strategy.loading import load_strategy
 from mbats.trading.conversion import Conversion
@@ -19,6 +22,11 @@ from mbats.trading.risk.context import TradingState
 from tests.live.rig import MINUTE, START, Recording, Rig, columns, loaded, random_ticks, ticks_at
 
 FLAT = ["1.1"] * 8
+SECOND = timedelta(seconds=1)
+
+
+def _with(sent, do, strategy):
+    do(strategy, sent)
 
 
 def bought(plan=None, closes=FLAT, size=1000, entry=None, rig=None, **options):
@@ -29,10 +37,7 @@ def bought(plan=None, closes=FLAT, size=1000, entry=None, rig=None, **options):
         sent["entry"] = (entry or (lambda s: s.buy(size=size)))(strategy)
 
     rig = rig or Rig()
-    steps = {
-        2: enter,
-        **{bar: (lambda f: lambda s: f(s, sent))(f) for bar, f in (plan or {}).items()},
-    }
+    steps = {2: enter, **{bar: partial(_with, sent, do) for bar, do in (plan or {}).items()}}
     strategy = rig.only(Recording, ticks_at(closes), parameters={"plan": steps}, **options)
     return rig, strategy, sent
 
@@ -318,7 +323,7 @@ class Restarted(Recording):
 
 
 def test_open_brackets_are_taken_up_after_a_restart():
-    rig, first, _ = bought(entry=bracket)
+    rig, _first, _ = bought(entry=bracket)
     assert rig.position() == 1000
     ticks = ticks_at(["1.1"] * 4 + ["1.12"] * 3)
     later = [type(t)(t.instrument, t.time + 10 * MINUTE, t.bid, t.ask) for t in ticks]
@@ -388,7 +393,7 @@ def test_a_bracket_strategy_enters_as_its_backtest_does(seed):
     ticks = random_ticks(minutes=120, seed=seed)
     rig = Rig()
     rig.only(strategy, ticks, patience=59)
-    expected = [r for r in backtest(strategy, ticks).tables["fill"].to_pylist()]
+    expected = list(backtest(strategy, ticks).tables["fill"].to_pylist())
     live = rig.rows("fill")
     assert len(live) > 4
     assert fills_of(live)[0] == fills_of(expected)[0]
@@ -454,3 +459,95 @@ def test_a_bracket_strategy_leaves_its_position_to_its_legs_after_a_restart():
     rig.only(strategy, [t for t in ticks if t.time >= middle], patience=59)
     assert held != 0
     assert "exit" not in [i.role for i in rig.broker.placed[sent:]]
+
+
+def test_two_strategies_cannot_claim_one_instrument():
+    assignments = [
+        Assignment(name, loaded(Recording), ["EUR_USD"], Granularity.M1) for name in ("one", "two")
+    ]
+    with pytest.raises(RefusedError, match="Both one and two would trade EUR_USD"):
+        Rig().run(assignments, ticks_at(FLAT))
+
+
+def test_what_no_strategy_trades_stops_the_bot_before_it_trades():
+    rig = Rig(("EUR_USD", "GBP_USD"))
+    plan = {2: lambda s: s.buy(data=s.datas[1], size=1000)}
+    rig.only(Recording, ticks_at(FLAT) + ticks_at(FLAT, "GBP_USD"), parameters={"plan": plan})
+    assert rig.position("GBP_USD") == 1000
+    later = [
+        type(t)(t.instrument, t.time + 10 * MINUTE, t.bid, t.ask) for t in ticks_at(["1.1"] * 8)
+    ]
+    one = Assignment("S", loaded(Recording), ["EUR_USD"], Granularity.M1)
+    with pytest.raises(RefusedError, match="GBP_USD"):
+        rig.run([one], later)
+
+
+def test_somebody_else_s_order_reaches_the_strategy_whose_instrument_it_is():
+    """The kill switch, or a margin close-out: the strategy learns that it is flat."""
+    rig = Rig()
+
+    def flatten():
+        body = {
+            "order": {
+                "type": "MARKET", "instrument": "EUR_USD", "units": "-1000", "timeInForce": "FOK",
+            }
+        }  # fmt: skip
+        orders.create(rig.broker.account, rig.broker.engine.now_ns, body)
+
+    sent = {}
+    plan = {2: lambda s: sent.update(entry=bracket(s))}
+    entries = [*ticks_at(FLAT), (START + 4 * MINUTE + 5 * SECOND, flatten)]
+    strategy = rig.only(Recording, entries, parameters={"plan": plan})
+    strange = [o for _, status, o in strategy.orders if o.info.adopted and status == "Completed"]
+    assert [o.executed.size for o in strange] == [-1000]
+    assert [strategy.life(o)[-1] for o in sent["entry"][1:]] == ["Canceled", "Canceled"]
+    assert strategy.trades[-1].isclosed
+    assert strategy.getposition(strategy.data).size == 0
+
+
+class Starts(bt.Strategy):
+    params = (("period", 3), ("calls", None))
+
+    def __init__(self):
+        bt.indicators.SMA(self.data.close, period=self.p.period)
+
+    def prenext(self):
+        self.p.calls.append("prenext")
+
+    def nextstart(self):
+        self.p.calls.append("nextstart")
+
+    def next(self):
+        self.p.calls.append("next")
+
+
+@pytest.mark.parametrize(
+    ("warm", "expected"),
+    [
+        (0, ["prenext", "prenext", "nextstart", "next", "next", "next", "next"]),
+        (2, ["nextstart", "next", "next", "next", "next"]),
+        (4, ["nextstart", "next", "next"]),
+    ],
+)
+def test_a_strategy_starts_once_whenever_the_past_ends(warm, expected):
+    ticks = ticks_at(FLAT)
+    rig, calls = Rig(), []
+    rig.clock.time = START + warm * MINUTE + 20 * SECOND
+    past = aggregate(columns(ticks), "M1", "test", until=rig.clock.time)
+    begin = [t for t in ticks if t.time > rig.clock.time]
+    forming = BarBuilder("EUR_USD", "M1")
+    forming.add(ticks[warm])
+    rig.past.recents["EUR_USD"] = Recent(past if warm else None, rig.clock.time, forming.forming)
+    rig.only(Starts, begin, parameters={"calls": calls})
+    assert calls == expected
+
+
+def test_account_figures_never_wait_for_the_broker():
+    rig, strategy, _ = bought()
+    broker = strategy.broker
+    state = rig.broker.state()
+    assert broker.getvalue() == broker.get_value() == pytest.approx(float(state.net_asset_value))
+    assert broker.getcash() == broker.get_cash() == float(state.balance)
+    assert broker.startingcash == 100_000
+    assert broker.fundvalue == broker.getvalue()
+    assert broker.getvalue([strategy.data]) == pytest.approx(1000 * strategy.data.close[0])
