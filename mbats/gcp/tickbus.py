@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +28,7 @@ RETENTION = timedelta(minutes=10)  # the least that Pub/Sub takes; older ticks a
 EXPIRY = timedelta(days=1)  # the least that Pub/Sub takes
 FILTER_LIMIT_BYTES = 256
 FLOW_MESSAGES = 5_000
+SHUTDOWN_SECONDS = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 
 Put = Callable[[Any], None]
@@ -117,8 +119,11 @@ class TickSubscription(threading.Thread):
         pulling.add_done_callback(self._ended)
         self._broken.wait()
         pulling.cancel()
-        if pulling.done() and not pulling.cancelled() and pulling.exception(timeout=0):
-            self._reason = str(pulling.exception(timeout=0))
+        try:
+            ended_by = pulling.exception(timeout=SHUTDOWN_SECONDS)  # its threads have ended then
+        except FutureTimeoutError:
+            ended_by = None
+        self._reason = str(ended_by or "the subscription's pull ended")
 
     def _ended(self, future: Any) -> None:
         self._broken.set()

@@ -108,6 +108,8 @@ class Archiver:
                     )
                 except exceptions.DeadlineExceeded:
                     return found
+            if not answer.received_messages:
+                return found
             found += answer.received_messages
         return found
 
