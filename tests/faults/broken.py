@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import requests
 from oandapyV20 import V20Error
 from oandapyV20.endpoints.orders import OrderDetails
 
@@ -23,7 +24,7 @@ class ResendsOn404(OandaBroker):
         except V20Error as error:
             if error.code == 404:
                 return super().place(intent, comment=comment)
-        except Exception:  # noqa: BLE001 - the mutant is careless on purpose
+        except (requests.RequestException, ValueError):
             return answer
         return answer
 

@@ -48,7 +48,7 @@ def run_seed(seed: int, variant: str = "", *, rate: float = 0.12, lives: int = 6
         try:
             outcome.problems += auditor.audit(world, folder)
             outcome.figures = auditor.figures(world, folder)
-        except Exception:  # noqa: BLE001 - a seed that breaks is a seed that fails
+        except Exception:  # noqa: BLE001 - whatever the audit trips over is a finding
             outcome.problems.append(traceback.format_exc())
         return outcome
 
@@ -82,7 +82,7 @@ def _be_the_bot(
         faulthandler.disable()
         life.live(Channel(end), folder, seed, number, variant)
         code = 0
-    except BaseException as error:  # noqa: BLE001 - the parent must hear of it
+    except BaseException as error:  # noqa: BLE001 - the parent is told
         code = getattr(error, "exit_code", 1)
         said.write_text("".join(traceback.format_exception(error))[-3000:])
     finally:

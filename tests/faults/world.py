@@ -144,8 +144,7 @@ class World:
         kill = self._kill
         if kill is None or kill.kind != kind:
             return False
-        if when in ("before", "torn") or kill.when == "after":
-            self._seen[when] += 1
+        self._seen[when] += 1
         return kill.when == when and self._seen[when] == kill.number
 
     def _shoot(self, pid: int, kind: str, when: str) -> None:

@@ -347,7 +347,6 @@ def test_practice_never_touches_the_live_environment_and_arm_means_live():
 
 def test_the_banner_says_which_money():
     assert "REAL MONEY" in banner(Mode.LIVE, "A", "OANDA live")
-    assert "no money" in banner(Mode.PAPER, "A", "")
     assert "PAPER" in banner(Mode.PAPER, "A", "")
     assert "no money" in banner(Mode.PRACTICE, "A", "OANDA practice")
 

@@ -208,7 +208,7 @@ def test_a_halt_wins_over_another_writer():
             super().write(order, generation)
 
     store = Contended()
-    _order, changed = set_state(store, TradingState.HALTED, "a", "why", NOW)
+    _, changed = set_state(store, TradingState.HALTED, "a", "why", NOW)
     assert changed
     assert store.read()[0].state is TradingState.HALTED
 
