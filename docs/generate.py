@@ -3,15 +3,20 @@
 `tests/test_docs.py` fails when a page is not what this program writes.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer.main
 
-from mbats import schemas
+from mbats import errors, schemas
 from mbats.cli.main import app
 from mbats.config import ENV_PREFIX, SECRETS, Settings
+from mbats.local.oanda_sim.behaviour import Behaviour
+from mbats.local.oanda_sim.faults import MEANINGS, STREAM_FAULTS
+from mbats.local.oanda_sim.routes import ROUTES
+from mbats.market.checks import CHECKS
 from mbats.trading.risk.rules import RULES
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -87,13 +92,65 @@ def risk_rules() -> str:
     )
 
 
+def quality_checks() -> str:
+    """Return the page of data-quality checks."""
+    rows = [(f"`{c.name}`", c.severity, c.description) for c in CHECKS]
+    return "\n\n".join(
+        [
+            "# Data-quality checks",
+            "Run over every loaded series by `mbats data load` and `mbats data check`; findings go "
+            "to `security_master.data_quality`.",
+            markdown(("check", "severity", "finds"), rows),
+        ]
+    )
+
+
+def exit_codes() -> str:
+    """Return the page of exit codes."""
+    found = [errors.MbatsError, *errors.MbatsError.__subclasses__()]
+    rows = [
+        (e.exit_code, f"`{e.__name__}`", e.__doc__.strip().splitlines()[0])
+        for e in sorted(found, key=lambda e: e.exit_code)
+        if e.__module__ == errors.__name__
+    ]
+    return "\n\n".join(
+        [
+            "# Exit codes",
+            "0 is success, 130 an interrupt from the keyboard. Every other says what happened; the "
+            "error itself names the cause, what was tried, and the mend.",
+            markdown(("code", "error", "what it means"), rows),
+        ]
+    )
+
+
+def simulator() -> str:
+    """Return the page of the OANDA simulator: resources, faults, switches."""
+    resources = [(r.method, f"`{r.path}`", r.summary) for r in ROUTES]
+    faults = [
+        (f"`{fault.value}`", "stream line" if fault in STREAM_FAULTS else "request", meaning)
+        for fault, meaning in MEANINGS.items()
+    ]
+    return "\n\n".join(
+        [
+            "# The OANDA simulator",
+            "`mbats sim` answers these resources of OANDA's v20 REST API, and both streams, on one "
+            "port. Paths are under `/v3/accounts/{accountID}` where they start with `…`.",
+            markdown(("method", "path", "what it is"), resources),
+            "## Faults",
+            markdown(("fault", "happens to", "what happens"), faults),
+            "## Behaviour",
+            inspect.cleandoc(Behaviour.__doc__ or "").replace("``", "`"),
+        ]
+    )
+
+
 def cli() -> str:
     """Return the page of commands."""
     parts = ["# The `mbats` command", "Every command takes `--json` and `--help`."]
     for path, command in _leaves(typer.main.get_command(app), ()):
         rows = [
             (
-                f"`{' '.join(p.opts) if p.param_type_name == 'option' else p.make_metavar(None)}`",
+                f"`{' '.join(p.opts) if p.param_type_name == 'option' else p.name.upper()}`",
                 getattr(p, "help", None) or "",
             )
             for p in command.params
@@ -115,9 +172,12 @@ def _leaves(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
 
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli,
+    "exit-codes.md": exit_codes,
     "settings.md": settings,
     "tables.md": tables,
     "risk-rules.md": risk_rules,
+    "quality-checks.md": quality_checks,
+    "simulator.md": simulator,
 }
 
 

@@ -1,5 +1,6 @@
 """A security master in memory, true to the HistoryStore protocol."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ class MemoryStore:
         self.stored: dict[tuple[str, str, str], dict[datetime, dict[str, Any]]] = {}
         self.tables: dict[str, dict[tuple, dict[str, Any]]] = {}
         self.pages: list[pa.Table] = []
+        self.merged: Counter[str] = Counter()  # rows given to merge, by table
 
     def last_start(self, instrument: str, granularity: str, vendor: str) -> datetime | None:
         return max(self.stored.get((instrument, granularity, vendor), {}), default=None)
@@ -51,6 +53,7 @@ class MemoryStore:
     def merge(self, table: str, rows: Sequence[dict[str, Any]]) -> MergeCount:
         schema = schemas.table("security_master", table)
         required = {f["name"] for f in schema.fields if f["mode"] == "REQUIRED"} - {"ingested_at"}
+        self.merged[table] += len(rows)
         held = self.tables.setdefault(table, {})
         inserted = updated = 0
         for row in rows:

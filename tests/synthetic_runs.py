@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from mbats import schemas
-from mbats.backtest.curve import instant
 from mbats.backtest.result import RESULT_TABLES, RunResult
 from mbats.market.bars import Bars, Ohlc
+from mbats.market.newyork import to_datetime
 
 PAIRS = {
     "EUR_USD": 1.20,
@@ -113,8 +113,8 @@ class _Run:
             {
                 "instrument": bars.instrument,
                 "direction": "long" if sign > 0 else "short",
-                "entry_time": instant(bars.start[entry]),
-                "exit_time": instant(bars.start[exit_]),
+                "entry_time": to_datetime(bars.start[entry]),
+                "exit_time": to_datetime(bars.start[exit_]),
                 "entry_price": _d(entry_price),
                 "exit_price": _d(exit_price),
                 "units": Decimal(units),
@@ -145,7 +145,7 @@ class _Run:
         self.rows["position"].append(
             {
                 "instrument": bars.instrument,
-                "time": instant(bars.end[-1]),
+                "time": to_datetime(bars.end[-1]),
                 "units": Decimal(units),
                 "average_price": _d(price),
                 "price": _d(last),
@@ -163,7 +163,7 @@ class _Run:
         key = f"order-{number}"
         common = {
             "event_id": f"{self.run_id}-{number}",
-            "time": instant(bars.start[at]),
+            "time": to_datetime(bars.start[at]),
             "order_key": key,
             "instrument": bars.instrument,
             "side": "buy" if side > 0 else "sell",
@@ -227,7 +227,7 @@ class _Run:
         for index, (b, f, n, g, e, d) in enumerate(zip(*columns, strict=True)):
             self.rows["equity"].append(
                 {
-                    "time": instant(bars.end[index]),
+                    "time": to_datetime(bars.end[index]),
                     "net_asset_value": _d(n),
                     "balance": _d(b),
                     "unrealised_pnl": _d(f),
@@ -251,8 +251,8 @@ class _Run:
             "instruments": [one.instrument for one in bars],
             "granularity": "D",
             "vendor": "synthetic",
-            "data_start": instant(bars[0].start[0]),
-            "data_end": instant(bars[0].end[-1]),
+            "data_start": to_datetime(bars[0].start[0]),
+            "data_end": to_datetime(bars[0].end[-1]),
             "bars": sum(len(one) for one in bars),
             "data_snapshot": "sha256:" + "9f2c4b1e" * 8,
             "account_currency": "USD",

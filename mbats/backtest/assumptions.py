@@ -16,6 +16,7 @@ from mbats.trading.conversion import Conversion
 from mbats.trading.costs import CLOSEOUT_FRACTION, Terms
 
 DEFAULT_SLIPPAGE_PIPS = 0.2
+_YEAR = np.timedelta64(366, "D")
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,12 @@ def _percent(fraction: Decimal) -> str:
     return f"{float(fraction) * 100:.4g} %"
 
 
+def _no_wicks(bars: Bars) -> bool:
+    mid = bars.mid
+    top, bottom = np.maximum(mid.open, mid.close), np.minimum(mid.open, mid.close)
+    return bool(np.all(mid.high == top) and np.all(mid.low == bottom))
+
+
 def _warnings(bars: Sequence[Bars], costs: Costs, sided: Mapping[str, bool]) -> list[str]:
     found = []
     if not costs.enabled:
@@ -152,6 +159,14 @@ def _warnings(bars: Sequence[Bars], costs: Costs, sided: Mapping[str, bool]) -> 
         and (count := int(np.sum((b.bid.open > b.ask.open) | (b.bid.close > b.ask.close))))
     }
     found += [f"{name}: {n} bars with bid above ask." for name, n in crossed.items()]
+    if costs.enabled and max(b.end[-1] for b in bars) - min(b.start[0] for b in bars) > _YEAR:
+        found.append("Financing rates are one constant for the whole span; they changed in truth.")
+    bodies = [b.instrument for b in bars if _no_wicks(b)]
+    if bodies:
+        found.append(
+            f"{', '.join(bodies)}: bars whose high and low are only open and close (reference "
+            "rates); in truth more stops and limits would have been reached within them."
+        )
     if any(b.granularity in ("D", "W", "M") for b in bars):
         found.append(
             "Daily or longer bars: where a bar touches both stop and limit, the stop is taken; "

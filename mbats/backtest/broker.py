@@ -3,8 +3,7 @@
 Everything the class does not override is backtrader's own (``facts``: rules 7 to 16): which bar
 an order is tested on, in which order, and at which price. What differs, and why:
 
-* **Account.** Opening costs no cash. Cash is the balance; value is the net asset value, balance
-  plus unrealised profit at the price each position could be closed at (bid for a long).
+* **Account.** A margin account: :mod:`mbats.backtest.margin_account`.
 * **Margin.** One rule: an order is refused (status Margin) if filling it would enlarge a position
   and leave more margin used than there is net asset value. It is checked when the order arrives,
   with the orders of the same step before it counted as filled, and again at the fill. Children of
@@ -14,109 +13,43 @@ an order is tested on, in which order, and at which price. What differs, and why
 * **Sides.** Buys trigger and fill on ask, sells on bid. Market and stop fills slip; limits do not.
 * **Stale bars.** An order is tested only on a bar of its feed that is new in this step and began
   no earlier than the order was decided. backtrader would test it on a bar long gone (rule 17).
-* **Several strategies** share the money; each has positions of its own, as in a hedging account.
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import backtrader as bt
 
 from mbats.backtest import journal as kept
-from mbats.backtest.commission import FxCommission, RateCursor
 from mbats.backtest.feed import NumpyFeed
-from mbats.backtest.journal import EventRecord, FillRecord, FinancingRecord, Journal
-from mbats.errors import RefusedError
-from mbats.trading.costs import CLOSEOUT_FRACTION, Terms
+from mbats.backtest.journal import EventRecord, FillRecord
+from mbats.backtest.margin_account import Holding, MarginAccount
+from mbats.trading.costs import CLOSEOUT_FRACTION
 
 Progress = Callable[[int], None]
 _NEVER = float("inf")
+_LIMITED = (bt.Order.Limit, bt.Order.StopLimit, bt.Order.StopTrailLimit)
+_FIXED_PARAMETERS = (
+    "owner", "data", "exectype", "parent", "tradeid", "transmit", "simulated",
+    "trailamount", "trailpercent", "histnotify",
+)  # fmt: skip
 _TRAILING = (bt.Order.StopTrail, bt.Order.StopTrailLimit)
 
 
-@dataclass(frozen=True, slots=True)
-class RolloverNum:
-    """A 17:00 New York, in backtrader's float days, and the days of financing it charges."""
-
-    at: float
-    days: int
-
-
-class Holding:
-    """One strategy's position in one instrument, and what it was worth at the last step's end."""
-
-    __slots__ = ("feed", "info", "instrument", "margin", "position", "strategy", "unrealised")
-
-    def __init__(self, strategy: int, feed: NumpyFeed, info: FxCommission) -> None:
-        self.strategy = strategy
-        self.instrument: str = feed.instrument
-        self.feed = feed
-        self.info = info
-        self.position = bt.Position()
-        self.unrealised = 0.0
-        self.margin = 0.0
-
-
-class FxBroker(bt.brokers.BackBroker):
-    """An FX margin account; see the module. Balances are floats in account currency.
-
-    ``terms`` and ``cursors`` are by instrument; ``rollovers`` ascend; ``progress`` is called with
-    the number of steps done, every ``progress_every`` steps.
+class FxBroker(MarginAccount):
+    """The broker of a backtest; see the module. ``progress`` is called with the number of steps
+    done, every ``progress_every`` steps.
     """
 
-    params = (
-        ("terms", {}),
-        ("cursors", {}),
-        ("rollovers", ()),
-        ("progress", None),
-        ("progress_every", 1000),
-    )
+    params: tuple[tuple[str, Any], ...] = (("progress", None), ("progress_every", 1000))
 
     def init(self) -> None:
-        """Reset the account to its starting cash."""
+        """Reset the account and forget every order."""
         super().init()
-        self.journal = Journal()
-        self.acting = 0  # the strategy whose turn it is
-        self.step = -1
-        self._all: list[NumpyFeed] = list(self.cerebro.datas) if hasattr(self, "cerebro") else []
-        self._feeds: dict[str, NumpyFeed] = {}
-        self._holdings: dict[tuple[int, str], Holding] = {}
-        self._open: dict[tuple[int, str], Holding] = {}
-        self._rollovers: Sequence[RolloverNum] = self.p.rollovers
-        self._rollover_index = 0
-        self._rollover_at = _NEVER
-        self._now: float | None = None
         self._matching = False
         self._slippage = 0.0
         self._role: str | None = None
         self._report_at = self.p.progress_every if self.p.progress else _NEVER
-
-    def start(self) -> None:
-        """Reset, and take the run's feeds: the finest feed of an instrument trades it."""
-        super().start()
-        feeds = self._all
-        for feed in sorted(feeds, key=lambda f: (f._timeframe, f._compression), reverse=True):
-            self._feeds[feed.instrument] = feed
-        terms: Mapping[str, Terms] = self.p.terms
-        cursors: Mapping[str, RateCursor] = self.p.cursors
-        for name, feed in self._feeds.items():
-            info = FxCommission(terms[name], cursors[name], lambda: self.now)
-            for each in feeds:
-                if each.instrument == name:
-                    self.addcommissioninfo(info, name=each._name)
-
-    # The clock: the end of the bars of this step.
-
-    @property
-    def now(self) -> float:
-        """The instant of the current step, in backtrader's float days."""
-        if self._now is None:
-            self._now = max(
-                (d.lines.datetime[0] for d in self._all if d.row >= 0), default=float("-inf")
-            )
-        return self._now
 
     def next(self) -> None:
         """Play one step: activate, check, finance, match, value."""
@@ -148,9 +81,6 @@ class FxBroker(bt.brokers.BackBroker):
         elif self._value != self.cash:
             self._value = self.cash
 
-    def _is_new(self, feed: NumpyFeed) -> bool:
-        return feed.row >= 0 and feed.lines.datetime[0] == self.now
-
     def _match(self) -> None:
         """Test the pending orders once each, in order of arrival, as backtrader does."""
         self.pending.append(None)
@@ -170,8 +100,8 @@ class FxBroker(bt.brokers.BackBroker):
                     self._bracketize(order)
 
     def _testable(self, order: Any) -> bool:
-        feed = order.data
-        return self._is_new(feed) and feed.bar_start() >= order.decided
+        feed: NumpyFeed = order.data
+        return bool(feed.end == self.now and feed.bar_start() >= order.decided)
 
     # Orders in.
 
@@ -185,6 +115,9 @@ class FxBroker(bt.brokers.BackBroker):
 
     def submit(self, order: Any, check: bool = True) -> Any:
         """Stamp the order with the instant and the position it was decided at, and take it."""
+        # backtrader finds an order's parameters through a slow fallback, millions of times a run
+        own, given = vars(order), order.params
+        own.update({n: getattr(given, n) for n in _FIXED_PARAMETERS if n not in own})
         order.decided = self.now
         if order.data.row < 0:
             return self._reject_unpriced(order)
@@ -252,7 +185,7 @@ class FxBroker(bt.brokers.BackBroker):
         self.journal.events.append(
             EventRecord(
                 self.step,
-                self._all.index(feed) if row >= 0 else -1,
+                feed.number if row >= 0 else -1,
                 row,
                 number,
                 kept.EVENTS[order.status],
@@ -269,20 +202,17 @@ class FxBroker(bt.brokers.BackBroker):
 
     def _try_exec(self, order: Any) -> None:
         feed = order.data
-        self._slippage = self.p.terms[feed.instrument].slippage
+        limited = order.exectype in _LIMITED
+        self._slippage = 0.0 if limited else self.p.terms[feed.instrument].slippage
         feed.tick_open, feed.tick_high, feed.tick_low, feed.tick_close = feed.quote(order.isbuy())
         super()._try_exec(order)
 
     def _slip_up(self, pmax: float, price: float, doslip: bool = True, lim: bool = False) -> float:
-        if lim:
-            self._slippage = 0.0
         return price + self._slippage
 
     def _slip_down(
         self, pmin: float, price: float, doslip: bool = True, lim: bool = False
     ) -> float:
-        if lim:
-            self._slippage = 0.0
         return price - self._slippage
 
     def _execute(
@@ -329,33 +259,6 @@ class FxBroker(bt.brokers.BackBroker):
         if refused:
             self._refuse(order)
 
-    def _affordable(self, holding: Holding, closed: float, opened: float, price: float) -> bool:
-        others = [h for h in self._open.values() if h is not holding]
-        held = holding.position
-        nav = self.cash + sum(h.unrealised for h in others)
-        used = sum(h.margin for h in others)
-        if closed:
-            nav += holding.info.profitandloss(-closed, held.price, price)
-        else:
-            nav += holding.unrealised
-            used += holding.margin
-        return bool(used + holding.info.getoperationcost(opened, price) <= nav)
-
-    def _keep_open(self, holding: Holding, before: float, price: float) -> None:
-        """Keep what the next margin check needs until the step's end values it anew."""
-        size = holding.position.size
-        key = (holding.strategy, holding.instrument)
-        if not self._open and size:
-            self._aim_rollover(holding.feed.bar_start())
-        if not size:
-            self._open.pop(key, None)
-            holding.unrealised = holding.margin = 0.0
-            return
-        self._open[key] = holding
-        kept_share = size / before if before * size > 0 and abs(size) < abs(before) else 1.0
-        holding.unrealised *= kept_share if before * size > 0 else 0.0
-        holding.margin = holding.info.getoperationcost(size, price)
-
     def _record(
         self,
         order: Any,
@@ -370,14 +273,14 @@ class FxBroker(bt.brokers.BackBroker):
         feed = order.data
         number = self.journal.numbers[order.ref]
         half = feed.half_spread_at(3 if self._role == kept.CLOSEOUT else 0)
-        slippage = 0.0 if order.exectype == bt.Order.Limit else self._slippage
+        slippage = self._slippage
         sign = 1.0 if size > 0 else -1.0
         intended = self.journal.orders[number - 1].role
         role = self._role or _role_of_fill(intended, opened)
         self.journal.fills.append(
             FillRecord(
                 step=self.step,
-                feed=self._all.index(feed),
+                feed=feed.number,
                 row=feed.row,
                 order=number,
                 strategy=holding.strategy,
@@ -397,62 +300,6 @@ class FxBroker(bt.brokers.BackBroker):
                 role=role,
             )
         )
-
-    # Value, financing, close-out.
-
-    def _holding(self, order: Any) -> Holding:
-        key = (order.owner._id, order.data.instrument)
-        if key not in self._holdings:
-            info = self.getcommissioninfo(order.data)
-            self._holdings[key] = Holding(key[0], self._feeds[key[1]], info)
-        return self._holdings[key]
-
-    def _mark(self) -> None:
-        """Value the open positions at the prices they could be closed at now."""
-        nav = self.cash
-        for holding in self._open.values():
-            position, info = holding.position, holding.info
-            size, rate = position.size, info.rate
-            price = holding.feed.exit_price(size)
-            holding.unrealised = size * (price - position.price) * rate
-            holding.margin = info.terms.margin(size, price, rate)
-            nav += holding.unrealised
-        self._value = nav
-
-    @property
-    def margin_used(self) -> float:
-        """Margin that the open positions hold, at the last valuation."""
-        return sum(h.margin for h in self._open.values())
-
-    def _aim_rollover(self, after: float) -> None:
-        self._rollover_index = bisect_right(self._rollovers, after, key=lambda r: r.at)
-        self._next_rollover()
-
-    def _next_rollover(self) -> None:
-        index = self._rollover_index
-        self._rollover_at = self._rollovers[index].at if index < len(self._rollovers) else _NEVER
-
-    def _finance(self, until: float) -> None:
-        """Charge every rollover up to ``until`` to the positions that are open."""
-        while self._rollover_at <= until:
-            days = self._rollovers[self._rollover_index].days
-            for holding in self._open.values():
-                info, feed = holding.info, holding.feed
-                late = self._is_new(feed) and feed.bar_start() >= self._rollover_at
-                price = feed.close[-1] if late and feed.row else feed.close[0]
-                amount = info.terms.financing(holding.position.size, price, info.rate, days)
-                self.cash += amount
-                self.journal.financing.append(
-                    FinancingRecord(
-                        self.step,
-                        len(self.journal.fills),
-                        holding.strategy,
-                        holding.instrument,
-                        amount,
-                    )
-                )
-            self._rollover_index += 1
-            self._next_rollover()
 
     def _close_out(self) -> None:
         """Close every position at this bar's closing prices and cancel what is pending."""
@@ -478,41 +325,6 @@ class FxBroker(bt.brokers.BackBroker):
             self._execute(order, ago=0, price=holding.feed.exit_price(size) + worse)
         self._role = None
         self._value = self.cash
-
-    # What strategies, sizers and backtrader itself ask.
-
-    def getposition(self, data: NumpyFeed) -> bt.Position:
-        """Return the acting strategy's position in the instrument of ``data``."""
-        holding = self._holdings.get((self.acting, data.instrument))
-        return holding.position if holding else bt.Position()
-
-    def get_value(
-        self, datas: Sequence[NumpyFeed] | None = None, mkt: bool = False, lever: bool = False
-    ) -> float:
-        """Return the net asset value, or the acting strategy's signed notional in ``datas``."""
-        if datas is None:
-            return float(self._value)
-        return sum(
-            self.getcommissioninfo(d).getvalue(self.getposition(d), d.close[0]) for d in datas
-        )
-
-    getvalue = get_value
-
-    def get_fundvalue(self) -> float:
-        """Return the net asset value of one of the account's notional shares."""
-        return float(self._value / self._fundshares)
-
-    fundvalue = property(get_fundvalue)
-
-    def add_cash(self, cash: float) -> None:
-        """Refuse: a deposit in mid-run would read as profit."""
-        raise RefusedError(
-            "A backtest's account takes no deposits or withdrawals.", mend="start with more cash"
-        )
-
-    def holdings(self) -> Iterator[Holding]:
-        """Yield the open positions."""
-        yield from self._open.values()
 
 
 def _role_of_fill(intended: str, opened: float) -> str:

@@ -12,6 +12,8 @@ import backtrader as bt
 from mbats.errors import DataError
 from mbats.trading.costs import Terms
 
+_ALWAYS = 1.0  # backtrader's float day of the year 1: a rate known since then is the currency's own
+
 
 class RateCursor:
     """A step function read in time order: ``at(now)`` never looks ahead of ``now``."""
@@ -21,6 +23,7 @@ class RateCursor:
         self._values = values
         self._name = name
         self._next = 0
+        self.constant = values[0] if len(values) == 1 and known_at[0] <= _ALWAYS else None
 
     def at(self, now: float) -> float:
         """Return the last value known at ``now`` (backtrader's float days)."""
@@ -37,7 +40,7 @@ class RateCursor:
         return self._values[self._next - 1]
 
 
-class FxCommission(bt.CommInfoBase):
+class FxCommission(bt.CommInfoBase):  # type: ignore[misc]
     """An instrument's terms and its conversion rate, in the form backtrader knows."""
 
     params = (("commtype", bt.CommInfoBase.COMM_FIXED), ("stocklike", True))
@@ -46,11 +49,14 @@ class FxCommission(bt.CommInfoBase):
         super().__init__()
         self.terms = terms
         self._cursor = cursor
+        self._constant = cursor.constant
         self._now = now
 
     @property
     def rate(self) -> float:
         """Account currency for one unit of quote currency, as known now."""
+        if self._constant is not None:
+            return self._constant
         return self._cursor.at(self._now())
 
     def profitandloss(self, size: float, price: float, newprice: float) -> float:

@@ -6,13 +6,14 @@ A trading day ends at 17:00 New York, as foreign exchange does; a net asset valu
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
+
+from mbats.market.newyork import day_index, instant, to_datetime, trading_dates
 
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.datetime64]
@@ -20,8 +21,6 @@ Times = npt.NDArray[np.datetime64]
 TRADING_DAYS_A_YEAR = 252
 """Annualises daily figures; the convention of most reports, though FX has about 258 days."""
 
-_NEW_YORK = "America/New_York"
-_TO_MIDNIGHT = np.timedelta64(7, "h")
 _INSTANT = np.timedelta64(1, "us")
 _DAY_US = 86_400_000_000
 
@@ -82,7 +81,9 @@ class Curve:
         """Return the months (``M``) or years (``Y``) of the curve and the return of each."""
         days, closing = self.daily()
         periods = days.astype(f"datetime64[{period}]")
-        last = np.flatnonzero(np.append(periods[1:] != periods[:-1], True)) if len(days) else []
+        if not len(days):
+            return periods, closing
+        last = np.flatnonzero(np.append(periods[1:] != periods[:-1], True))
         return _returns(periods[last], closing[last], self.nav[:1])
 
     def drawdown_amounts(self) -> Floats:
@@ -98,7 +99,7 @@ class Curve:
             return []
         edges = np.diff(under.astype(np.int8), prepend=0, append=0)
         first, after = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-        found = [self._drawdown(falls, a, b) for a, b in zip(first, after, strict=True)]
+        found = [self._drawdown(falls, int(a), int(b)) for a, b in zip(first, after, strict=True)]
         return sorted(found, key=lambda d: (-(d.fraction or 0.0), -d.amount, d.peak))
 
     def _drawdown(self, falls: Floats, first: int, after: int) -> Drawdown:
@@ -107,9 +108,9 @@ class Curve:
         peak = float(self.nav[first - 1])
         end = self.time[after if recovered else after - 1]
         return Drawdown(
-            peak=instant(self.time[first - 1]),
-            trough=instant(self.time[trough]),
-            recovery=instant(end) if recovered else None,
+            peak=to_datetime(self.time[first - 1]),
+            trough=to_datetime(self.time[trough]),
+            recovery=to_datetime(end) if recovered else None,
             fraction=float(falls[trough]) / peak if peak > 0 else None,
             amount=float(falls[trough]),
             days=float((end - self.time[first - 1]) / _INSTANT) / _DAY_US,
@@ -128,7 +129,7 @@ def curve_of(run: Mapping[str, Any], equity: pa.Table) -> Curve:
     if not len(time):
         return Curve(time, nav)
     began = run.get("data_start")
-    start = min(time[0], np.datetime64(naive_utc(began), "us")) if began else time[0]
+    start = min(time[0], instant(began)) if began else time[0]
     cash = run.get("starting_cash")
     opening = nav[0] if cash is None else float(cash)
     return Curve(np.append(np.array([start], time.dtype), time), np.append([opening], nav))
@@ -136,9 +137,7 @@ def curve_of(run: Mapping[str, Any], equity: pa.Table) -> Curve:
 
 def trading_day(time: Times) -> Times:
     """Return the New York trading day, datetime64[D], of each UTC instant that ends a bar."""
-    local = pd.DatetimeIndex(time, tz="UTC").tz_convert(_NEW_YORK).tz_localize(None)
-    wall = local.to_numpy().astype("datetime64[us]")
-    return (wall + _TO_MIDNIGHT - _INSTANT).astype("datetime64[D]")
+    return trading_dates(day_index(time - _INSTANT))
 
 
 def amounts(table: pa.Table, column: str) -> Floats:
@@ -151,17 +150,6 @@ def times(table: pa.Table, column: str) -> Times:
     """Return a TIMESTAMP column as datetime64[us], UTC."""
     values: Times = table.column(column).cast(pa.timestamp("us")).to_numpy()
     return values
-
-
-def instant(time: np.datetime64) -> datetime:
-    """Return one datetime64 as an aware UTC datetime."""
-    micros = int(time.astype("datetime64[us]").astype(np.int64))
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
-
-
-def naive_utc(time: datetime) -> datetime:
-    """Return an aware time without its zone, in UTC, as NumPy wants it."""
-    return time.astimezone(UTC).replace(tzinfo=None)
 
 
 def _returns(labels: Times, closing: Floats, opening: Floats) -> tuple[Times, Floats]:

@@ -17,9 +17,10 @@ from mbats.backtest import rows
 from mbats.backtest import signals as features
 from mbats.backtest.account import account, step_times
 from mbats.backtest.assumptions import Costs, describe, terms_of
-from mbats.backtest.broker import FxBroker, Progress, RolloverNum
+from mbats.backtest.broker import FxBroker, Progress
 from mbats.backtest.commission import RateCursor
 from mbats.backtest.feed import NumpyFeed, to_nums
+from mbats.backtest.margin_account import RolloverNum
 from mbats.backtest.performance import performance_table
 from mbats.backtest.result import RunResult
 from mbats.backtest.round_trips import round_trips
@@ -105,10 +106,11 @@ def run_row(
         "data_start": to_datetime(min(b.start[0] for b in bars)),
         "data_end": to_datetime(max(b.end[-1] for b in bars)),
         "bars": sum(len(b) for b in bars),
-        "data_snapshot": snapshot(bars),
+        "data_snapshot": snapshot(bars, conversion),
         "account_currency": spec.account_currency,
         "starting_cash": spec.cash,
-        "assumptions": describe(bars, instruments, spec.costs, conversion, spec.sizer),
+        "assumptions": describe(bars, instruments, spec.costs, conversion, spec.sizer)
+        | {"strategy_file": {n: s.file_hash for n, s in zip(names, spec.strategies, strict=True)}},
         "git_sha": identity.git_sha,
         "image_digest": identity.image_digest,
         "parent_run_id": spec.parent_run_id,
@@ -116,8 +118,8 @@ def run_row(
     }
 
 
-def snapshot(bars: Sequence[Bars]) -> str:
-    """Return a hash of the bars: equal hashes are equal data. SHA-256, hexadecimal."""
+def snapshot(bars: Sequence[Bars], conversion: Conversion | None = None) -> str:
+    """Return a hash of bars and conversion rates: equal hashes are equal data. SHA-256, hex."""
     digest = hashlib.sha256()
     for each in sorted(bars, key=lambda b: (b.instrument, b.granularity, b.vendor)):
         digest.update(f"{each.instrument} {each.granularity} {each.vendor} {len(each)}".encode())
@@ -127,6 +129,10 @@ def snapshot(bars: Sequence[Bars]) -> str:
             digest.update(b"-" if prices is None else b"+")
             for part in prices or ():
                 digest.update(np.ascontiguousarray(part, dtype=np.float64).tobytes())
+    for currency, rate in sorted(conversion.rates.items()) if conversion else ():
+        digest.update(f"{currency} {len(rate.value)}".encode())
+        digest.update(np.ascontiguousarray(rate.known_at.astype("datetime64[us]")).tobytes())
+        digest.update(np.ascontiguousarray(rate.value, dtype=np.float64).tobytes())
     return digest.hexdigest()
 
 
@@ -135,25 +141,25 @@ def run_backtest(
     bars: Sequence[Bars],
     instruments: Mapping[str, Instrument],
     conversion: Conversion,
-    identity: Identity,
+    run: Mapping[str, Any],
     *,
     now: Callable[[], datetime],
     progress: Progress | None = None,
 ) -> RunResult:
     """Run ``spec`` over ``bars`` and return the whole result.
 
-    ``bars`` holds one :class:`Bars` a feed, of any granularities; ``instruments`` the record of
-    each. ``progress`` is called with the percentage done. Raises :class:`DataError` for bars or
-    rates that cannot be used; what a strategy raises passes through.
+    ``run`` is the run's row as :func:`run_row` made it. ``bars`` holds one :class:`Bars` a feed,
+    of any granularities; ``instruments`` the record of each. ``progress`` is called with the
+    percentage done. Raises :class:`DataError` for bars or rates that cannot be used; what a
+    strategy raises passes through.
     """
-    run = run_row(spec, bars, instruments, conversion, identity)
     prepared = prepare(spec, bars, instruments, conversion, progress)
     strategies = prepared.cerebro.run(stdstats=False, runonce=True, preload=True)
-    tables = result_tables(prepared, strategies, spec, identity.run_id)
+    tables = result_tables(prepared, strategies, spec, run["run_id"])
     worth = tables["equity"].column("net_asset_value")
-    run |= {"status": "done", "ended_at": now(), "ending_value": worth[-1].as_py()}
-    tables["performance"] = performance_table(run, tables)
-    return RunResult(run, tables)
+    done = {**run, "status": "done", "ended_at": now(), "ending_value": worth[-1].as_py()}
+    tables["performance"] = performance_table(done, tables)
+    return RunResult(done, tables)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ The price lines are mid; bid and ask stay beside them for the broker and cost no
 
 import re
 from array import array
+from collections.abc import Sequence
+from typing import Any, cast
 
 import backtrader as bt
 import numpy as np
@@ -18,6 +20,7 @@ from mbats.market.bars import Bars, Floats, Ohlc, Times
 MICROS_A_DAY = 86_400_000_000
 # backtrader counts days as Python's ordinals: 1970-01-01 is day 719163.
 EPOCH_ORDINAL = 719_163
+_BEFORE = float("-inf")
 LINES = ("close", "low", "high", "open", "volume", "openinterest", "datetime")
 
 _GRANULARITY = re.compile(r"([SMH])(\d+)|([DWM])")
@@ -49,7 +52,7 @@ def frame(granularity: str) -> tuple[int, int]:
     return timeframe, int(count) * factor
 
 
-class NumpyFeed(bt.feed.DataBase):
+class NumpyFeed(bt.feed.DataBase):  # type: ignore[misc]
     """One instrument's bars. ``NumpyFeed(dataname=bars, name="EUR_USD", half_spread=0.00007)``.
 
     ``half_spread``, in quote currency, makes bid and ask where the bars are mid only; with
@@ -59,7 +62,7 @@ class NumpyFeed(bt.feed.DataBase):
 
     params = (("half_spread", 0.0), ("sided", True))
 
-    def __init__(self) -> None:
+    def __init__(self, **_: Any) -> None:  # backtrader has taken the parameters already
         super().__init__()
         bars: Bars = self.p.dataname
         _check(bars)
@@ -68,12 +71,16 @@ class NumpyFeed(bt.feed.DataBase):
         self._timeframe, self._compression = frame(bars.granularity)
         self.p.timeframe, self.p.compression = self._timeframe, self._compression
         self._nums = to_nums(bars.end)
-        self._starts = memoryview(to_nums(bars.start))
+        self._ends = _view(self._nums)
+        self._starts = _view(to_nums(bars.start))
+        self._first_line = self.lines.lines[0]
+        self._sides: dict[bool, Ohlc] = {}
         sided = self.p.sided and bars.bid is not None and bars.ask is not None
         self.half_spread = 0.0 if sided or not self.p.sided else self.p.half_spread
         self._bid = _views(bars.bid if sided and bars.bid else bars.mid)
         self._ask = _views(bars.ask if sided and bars.ask else bars.mid)
         self._row = 0
+        self.number = 0  # its place in the run
 
     def start(self) -> None:
         """Begin at the first bar."""
@@ -89,6 +96,7 @@ class NumpyFeed(bt.feed.DataBase):
         for name, values in zip(LINES, self._columns(), strict=True):
             line = getattr(self.lines, name)
             line.array = array("d", values.tobytes()) + padding
+        self._row = len(self.bars)
         self.home()
 
     def advance(self, size: int = 1, datamaster: object = None, ticks: bool = True) -> None:
@@ -131,16 +139,22 @@ class NumpyFeed(bt.feed.DataBase):
     @property
     def row(self) -> int:
         """Index of the current bar in ``bars``."""
-        row: int = self.lines.lines[0].lencount - 1
+        row: int = self._first_line.lencount - 1
         return row
+
+    @property
+    def end(self) -> float:
+        """End of the current bar, in backtrader's float days; minus infinity before the first."""
+        row = self._first_line.lencount - 1
+        return self._ends[row] if row >= 0 else _BEFORE
 
     def bar_start(self) -> float:
         """Return the start of the current bar, in backtrader's float days."""
-        return self._starts[self.row]
+        return float(self._starts[self._first_line.lencount - 1])
 
     def quote(self, is_buy: bool) -> tuple[float, float, float, float]:
         """Return open, high, low and close of the current bar on the side an order trades at."""
-        row = self.row
+        row = self._first_line.lencount - 1
         open_, high, low, close = self._ask if is_buy else self._bid
         half = self.half_spread if is_buy else -self.half_spread
         return open_[row] + half, high[row] + half, low[row] + half, close[row] + half
@@ -152,20 +166,27 @@ class NumpyFeed(bt.feed.DataBase):
 
     def exit_price(self, units: float) -> float:
         """Return the close a position would be closed at now: bid for a long, ask for a short."""
-        row = self.row
+        row = self._first_line.lencount - 1
         if units > 0:
-            return self._bid[3][row] - self.half_spread
-        return self._ask[3][row] + self.half_spread
+            return float(self._bid[3][row] - self.half_spread)
+        return float(self._ask[3][row] + self.half_spread)
 
     def side(self, is_buy: bool) -> Ohlc:
         """Return whole arrays, shape (bars,), of the side that a buy or a sell trades at."""
-        half = self.half_spread if is_buy else -self.half_spread
-        return Ohlc(*(np.asarray(v) + half for v in (self._ask if is_buy else self._bid)))
+        if is_buy not in self._sides:
+            half = self.half_spread if is_buy else -self.half_spread
+            views = self._ask if is_buy else self._bid
+            self._sides[is_buy] = Ohlc(*(np.asarray(view) + half for view in views))
+        return self._sides[is_buy]
 
 
-def _views(prices: Ohlc) -> tuple[memoryview, ...]:
-    """Return views whose items are plain floats, without a copy."""
-    return tuple(memoryview(np.ascontiguousarray(part, dtype=np.float64)) for part in prices)
+def _view(values: Floats) -> Sequence[float]:
+    """Return a view whose items are plain floats, without a copy."""
+    return cast(Sequence[float], np.ascontiguousarray(values, dtype=np.float64).data)
+
+
+def _views(prices: Ohlc) -> tuple[Sequence[float], ...]:
+    return tuple(_view(part) for part in prices)
 
 
 def _check(bars: Bars) -> None:

@@ -215,7 +215,7 @@ def _held(fills: pa.Table, equity: pa.Table) -> Floats:
 
 
 def open_positions(positions: pa.Table) -> pa.Table:
-    """Return the newest row of each (strategy, instrument) of ``risk.position`` that is not flat."""
+    """Return the newest row of each (strategy, instrument) that is not flat."""
     newest: dict[tuple[str, str], dict[str, Any]] = {}
     for row in positions.sort_by("time").to_pylist():
         newest[row["strategy"], row["instrument"]] = row

@@ -14,7 +14,17 @@ from rich.text import Text
 from mbats.backtest.curve import curve_of
 from mbats.backtest.performance import total
 from mbats.backtest.result import RunResult
-from mbats.backtest.tables import Kind, Table, all_tables, figures, flat, open_at_end, shown, tone
+from mbats.backtest.tables import (
+    LEFT,
+    Kind,
+    Table,
+    all_tables,
+    figures,
+    flat,
+    open_at_end,
+    shown,
+    tone,
+)
 from mbats.market.bars import Bars
 
 FEW_TRADES = 30
@@ -32,7 +42,7 @@ KEY_FIGURES: tuple[tuple[str, str, Kind], ...] = (
     ("Calmar", "calmar", "number"),
     ("Max drawdown", "max_drawdown_fraction", "share"),
     ("Max drawdown, amount", "max_drawdown_amount", "cost"),
-    ("Longest under water, days", "max_drawdown_days", "number"),
+    ("Longest under water, days", "max_drawdown_days", "count"),
     ("Time in the market", "exposure_fraction", "share"),
     ("Trades closed", "trades_closed", "count"),
     ("Trades open at the end", "trades_open", "count"),
@@ -59,8 +69,7 @@ def report(result: RunResult, bars: Iterable[Bars] | None = None) -> list[Render
     parts: list[RenderableType] = [_header(result)]
     found = warnings(result)
     if found:
-        lines = [Text(f"  ! {line}", style="yellow") for line in found]
-        parts.append(Padding(Group(Text("Warnings", style="bold yellow"), *lines), (1, 0, 0, 0)))
+        parts.append(_warnings_block(found))
     parts.append(_key_figures(figures(result), currency))
     parts += [_console_table(table, currency) for table in all_tables(result, bars or ())]
     return parts
@@ -172,6 +181,13 @@ def _header(result: RunResult) -> RenderableType:
     return Group(Text(str(run["strategy"]), style="bold"), grid)
 
 
+def _warnings_block(lines: list[str]) -> RenderableType:
+    grid = RichTable.grid(padding=(0, 1))
+    for line in lines:
+        grid.add_row(Text(" !", style="bold yellow"), Text(line, style="yellow"))
+    return Padding(Group(Text("Warnings", style="bold yellow"), grid), (1, 0, 1, 0))
+
+
 def _key_figures(row: Mapping[str, Any], currency: str) -> RenderableType:
     cells = [(name, row[key], kind) for name, key, kind in KEY_FIGURES]
     half = (len(cells) + 1) // 2
@@ -180,7 +196,7 @@ def _key_figures(row: Mapping[str, Any], currency: str) -> RenderableType:
         title_style="bold",
     )  # fmt: skip
     for justify in ("left", "right", "left", "right"):
-        table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        table.add_column(justify=justify, no_wrap=True)
     for left, right in zip(cells[:half], [*cells[half:], ("", None, "text")], strict=False):
         table.add_row(*_figure(left, currency), *_figure(right, currency))
     return table
@@ -206,7 +222,7 @@ def _console_table(table: Table, currency: str) -> RichTable:
         value = table.footer[index] if table.footer else None
         made.add_column(
             column.name,
-            justify="left" if column.kind in ("text", "time") else "right",
+            justify="left" if column.kind in LEFT else "right",
             no_wrap=True,
             footer=_cell(value, column.kind, currency),
         )

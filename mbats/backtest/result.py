@@ -49,6 +49,10 @@ class RunStore(Protocol):
         """Return the newest runs; one still running past its deadline or process is failed."""
         ...
 
+    def performance(self, run_ids: Sequence[str]) -> pa.Table:
+        """Return the rows of ``risk.performance`` of these runs, for lists and comparisons."""
+        ...
+
     def load(self, run_id: str) -> RunResult:
         """Return a run with its tables; ``run_id`` may be an unambiguous prefix."""
         ...

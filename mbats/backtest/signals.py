@@ -6,6 +6,7 @@ beyond the first adds its own name. Two of one name on one feed are numbered fro
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -81,7 +82,9 @@ def _unused(name: str, taken: dict[str, Floats]) -> str:
 
 def _rows(feed: NumpyFeed, strategy: str, features: dict[str, Floats], run_id: str) -> pa.Table:
     mid, count = feed.bars.mid, len(feed.bars)
-    values = [np.where(np.isfinite(v), v, None).tolist() for v in features.values()]
+    values = [
+        [value if math.isfinite(value) else None for value in v.tolist()] for v in features.values()
+    ]
     columns = {
         "run_id": run_id,
         "strategy": strategy,

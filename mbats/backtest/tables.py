@@ -33,6 +33,7 @@ Kind = Literal[
     "number",
     "price",
     "time",
+    "day",
 ]
 """How a cell is shown. ``money``, ``round`` (money without cents), ``change`` and ``points``
 (fractions, the latter without its percent sign) are signed and coloured; ``cost`` and ``share``
@@ -96,7 +97,7 @@ def figures(result: RunResult, instrument: str = ALL) -> Mapping[str, Any]:
 def per_instrument(result: RunResult, bars: Iterable[Bars] = ()) -> Table:
     """Return the figures of each instrument and of the whole; ``bars`` add the market's change."""
     market = {one.instrument: _change(one) for one in bars if len(one)}
-    columns = (
+    columns: tuple[Column, ...] = (
         Column("Instrument", "instrument"),
         Column("Trades", "trades_closed", "count"),
         Column("Won", "win_rate", "share"),
@@ -196,16 +197,6 @@ def monthly(curve: Curve) -> Table:
     return Table("monthly", "Monthly returns, %", columns, rows)
 
 
-def yearly(curve: Curve) -> Table:
-    """Return the return of each year."""
-    years, changes = curve.period_returns("Y")
-    columns = (Column("Year", "year"), Column("Return", "return", "change"))
-    rows = tuple(
-        (str(year), float(change)) for year, change in zip(years.astype(str), changes, strict=True)
-    )
-    return Table("yearly", "Years", columns, rows)
-
-
 def costs(result: RunResult) -> Table:
     """Return the way from gross to net: what trading at mid would have made, and each cost.
 
@@ -231,7 +222,7 @@ def costs(result: RunResult) -> Table:
     count = trades.num_rows
 
     def row(label: str, amount: Decimal) -> tuple[Any, ...]:
-        share = float(amount / abs(gross)) if gross else None
+        share = float(amount / gross) if gross > 0 else None
         return label, amount, share, amount / count
 
     if not count:
@@ -243,12 +234,12 @@ def costs(result: RunResult) -> Table:
 def drawdowns(curve: Curve, count: int = EXTREMES) -> Table:
     """Return the deepest drawdowns; an empty recovery means still under water."""
     columns = (
-        Column("Peak, UTC", "peak", "time"),
-        Column("Trough, UTC", "trough", "time"),
-        Column("Recovery, UTC", "recovery", "time"),
+        Column("Peak", "peak", "day"),
+        Column("Trough", "trough", "day"),
+        Column("Recovery", "recovery", "day"),
         Column("Depth", "fraction", "share"),
-        Column("Amount", "amount", "cost"),
-        Column("Days", "days", "number"),
+        Column("Amount", "amount", "count"),
+        Column("Days", "days", "count"),
     )
     rows = tuple(
         (d.peak, d.trough, d.recovery, d.fraction, d.amount, d.days)
@@ -303,6 +294,10 @@ def _counts(column: pa.ChunkedArray) -> list[tuple[str, int]]:
     return sorted(Counter(column.to_pylist()).items(), key=lambda item: (-item[1], item[0]))
 
 
+LEFT: tuple[Kind, ...] = ("text", "time", "day")
+"""Kinds that are aligned left; the others are numbers."""
+
+
 def shown(value: object, kind: Kind, currency: str = "USD") -> str:
     """Return a cell as people read it; empty for None. Fractions become percent."""
     if value is None:
@@ -343,6 +338,7 @@ _SHOWN: Mapping[Kind, Callable[[Any, str], str]] = {
     "number": lambda value, _: f"{value:,.2f}",
     "price": _price,
     "time": lambda value, _: f"{value:%Y-%m-%d %H:%M}",
+    "day": lambda value, _: f"{value:%Y-%m-%d}",
 }
 
 

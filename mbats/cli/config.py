@@ -6,7 +6,9 @@ from mbats.cli import context
 from mbats.cli.output import JsonFlag, emit_json, people, table
 from mbats.config import Settings
 
-app = typer.Typer(no_args_is_help=True, help="What the settings are and where each came from.")
+app = typer.Typer(
+    name="config", no_args_is_help=True, help="What the settings are and where each came from."
+)
 
 
 @app.command(epilog="Example: MBATS_ACCOUNT_CURRENCY=EUR mbats config show")

@@ -16,6 +16,11 @@ def remember_flags(**flags: Any) -> None:
     resolved.cache_clear()
 
 
+def flags() -> dict[str, Any]:
+    """Return the global flags of this invocation."""
+    return dict(_flags)
+
+
 @lru_cache(maxsize=1)
 def resolved() -> Resolved:
     """Return the settings with their origins."""

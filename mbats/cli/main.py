@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from mbats import __version__
-from mbats.cli import config, context, doctor, down, env, status, up
+from mbats.cli import (
+    backtest,
+    config,
+    context,
+    data,
+    demo,
+    doctor,
+    down,
+    env,
+    init,
+    runs,
+    sim,
+    status,
+    up,
+)
 from mbats.cli.output import report
 from mbats.errors import MbatsError
 
@@ -18,8 +32,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="A quant's whole FX trading desk, from idea to live trading.",
 )
-app.add_typer(config.app, name="config")
-for command in (up, down, status, doctor, env):
+for command in (demo, up, down, status, doctor, env, init, data, backtest, runs, sim, config):
     app.add_typer(command.app)
 
 

@@ -17,7 +17,8 @@ from mbats.errors import MbatsError
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="print one JSON document instead of tables")]
 
-people = Console(highlight=False)
+# Never under 100 columns, so that no table is squeezed in a pipe, a log or a small window.
+people = Console(width=max(Console().width, 100), highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 

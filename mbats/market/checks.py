@@ -151,7 +151,7 @@ def _gap(series: Series) -> Iterator[Finding]:
         length = _length(series, high - low)
         if not series.daily and length < limits.short_gap:
             continue
-        severe = series.daily or length >= limits.long_gap
+        severe = length >= limits.long_gap
         yield Finding(
             start=newyork.to_datetime(starts[low]),
             end=_end(series, starts[high - 1]),

@@ -11,7 +11,7 @@ from typing import Any
 import backtrader as bt
 
 
-class DeskStrategy(bt.Strategy):
+class DeskStrategy(bt.Strategy):  # type: ignore[misc]
     """The part that is mixed into every strategy on the desk."""
 
     def _notify(self, *args: Any, **kwargs: Any) -> None:

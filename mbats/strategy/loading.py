@@ -1,5 +1,6 @@
 """Finding a strategy: one file, one class, parameters typed by their defaults."""
 
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,11 +19,15 @@ _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0
 
 @dataclass(frozen=True)
 class LoadedStrategy:
-    """A strategy class, the name it goes by (its file's), and its parameters, resolved."""
+    """A strategy class, the name it goes by (its file's), and its parameters, resolved.
+
+    ``file_hash`` is the beginning of the file's SHA-256: the commit does not cover every file.
+    """
 
     name: str
     strategy: type[bt.Strategy]
     parameters: Mapping[str, Any]
+    file_hash: str = ""
 
 
 def load_strategy(reference: str, given: Mapping[str, str] | None = None) -> LoadedStrategy:
@@ -34,7 +39,9 @@ def load_strategy(reference: str, given: Mapping[str, str] | None = None) -> Loa
     """
     path = _find(reference)
     strategy = _the_class(path)
-    return LoadedStrategy(path.stem, strategy, parameters(strategy, path.stem, given or {}))
+    resolved = parameters(strategy, path.stem, given or {})
+    file_hash = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return LoadedStrategy(path.stem, strategy, resolved, file_hash)
 
 
 def _find(reference: str) -> Path:

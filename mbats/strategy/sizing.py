@@ -17,7 +17,7 @@ NO_STOP = "size_needs_a_stop"
 NO_EQUITY = "size_without_equity"
 
 
-class DeskSizer(bt.Sizer):
+class DeskSizer(bt.Sizer):  # type: ignore[misc]
     """The part that all sizers share. ``stop_distance`` is in quote currency, set per order."""
 
     stop_distance: float | None = None

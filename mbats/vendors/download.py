@@ -7,8 +7,9 @@ belongs to, is kept in that instrument's report, and touches no other.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -25,6 +26,7 @@ from mbats.vendors.rows import Tally
 BATCH_ROWS = 20_000
 # No FX series that a vendor offers is older.
 EARLIEST = datetime(1980, 1, 2, tzinfo=UTC)
+MENDED = "mended"
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +50,8 @@ class Loaded:
     """What became of one request.
 
     ``inserted`` and ``updated`` count stored bars; ``unfinished`` bars had not ended and were left
-    out; ``rejected`` rows of a file were unusable; ``problems`` and ``warnings`` are findings of
-    the quality checks. ``error`` says why the series is not complete; "" where it is.
+    out; ``rejected`` rows of a file were unusable; ``errors`` and ``warnings`` count the findings
+    of the quality checks by check. ``error`` says why the series is not complete; "" where it is.
     """
 
     instrument: str
@@ -60,8 +62,8 @@ class Loaded:
     updated: int = 0
     unfinished: int = 0
     rejected: int = 0
-    problems: int = 0
-    warnings: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    warnings: dict[str, int] = field(default_factory=dict)
     error: str = ""
     mend: str = ""
 
@@ -104,19 +106,32 @@ def download(
     for request in requests:
         report = Loaded(request.instrument, request.granularity, vendor.info.vendor)
         reports.append(report)
-        try:
-            _load(vendor, store, request, now, report, on_page)
-        except MbatsError as error:
-            report.error = " ".join([error.cause, *error.tried])
-            report.mend = error.mend
-        except Exception as error:
-            log.exception("loading %s %s", request.instrument, request.granularity)
-            report.error = f"{type(error).__name__}: {error}"
-            report.mend = "this is a fault of mbats: please report it with the log"
+        with _told_in(report):
+            start = _start(store, request, report.vendor)
+            with _told_in(report):
+                _load(vendor, store, request, (start, now), report, on_page)
+            _check(vendor, store, request, (start, now), report)
         if isinstance(vendor, Rejecting):
             report.rejected = vendor.rejected(request.instrument).bad
         on_page(report)
     return reports
+
+
+@contextmanager
+def _told_in(report: Loaded) -> Iterator[None]:
+    """Keep the first error in the report, whatever it is: the other requests go on."""
+    try:
+        yield
+    except MbatsError as error:
+        cause, mend = " ".join([error.cause, *error.tried]), error.mend
+    except Exception as error:
+        log.exception("loading %s %s", report.instrument, report.granularity)
+        cause = f"{type(error).__name__}: {error}"
+        mend = "this is a fault of mbats: please report it with the log"
+    else:
+        return
+    if not report.failed:
+        report.error, report.mend = cause, mend
 
 
 def describe(vendor: Vendor, store: HistoryStore, wanted: Iterable[str]) -> None:
@@ -163,15 +178,37 @@ def check_series(
     now: datetime,
     start: datetime | None = None,
 ) -> list[dict[str, Any]]:
-    """Check the stored bars of (instrument, granularity, vendor) from ``start``; store and return
-    what was found as rows of ``data_quality``.
+    """Check the stored bars of (instrument, granularity, vendor) from ``start``.
+
+    Returns what was found as rows of ``data_quality``. New and changed findings are stored; earlier
+    ones about these bars that are no longer true are marked ``mended`` there.
     """
     instrument, granularity, vendor = series
     bars = store.bars(instrument, granularity, vendor, start=start)
     findings = check_bars(bars, granularity, calendar, now) if bars.num_rows else []
-    if findings:
-        store.merge("data_quality", findings)
+    where = {"instrument": instrument, "granularity": granularity, "vendor": vendor}
+    known = {_key(row): row for row in store.rows("data_quality", where)}
+    true = {_key(row) for row in findings}
+    changed = [row for row in findings if not _says_the_same(row, known.get(_key(row)))]
+    mended = [
+        row | {"severity": MENDED, "checked_at": now}
+        for key, row in known.items()
+        if key not in true
+        and row["severity"] != MENDED
+        and (start is None or row["start"] >= start)
+    ]
+    if changed or mended:
+        store.merge("data_quality", [*changed, *mended])
     return findings
+
+
+def _key(finding: dict[str, Any]) -> tuple[str, datetime]:
+    return finding["check_name"], finding["start"]
+
+
+def _says_the_same(finding: dict[str, Any], known: dict[str, Any] | None) -> bool:
+    ignored = {"checked_at": None}
+    return known is not None and known | ignored == finding | ignored
 
 
 def _start(store: HistoryStore, request: Request, vendor: str) -> datetime:
@@ -191,7 +228,7 @@ def _load(
 ) -> None:
     pages = vendor.candles(request.instrument, request.granularity, *span)
     good = _finished(_trusted(pages, vendor, request.instrument, span), span[1], report)
-    for batch in _batches(good):
+    for batch in _batches(_without_known(good, store, request, report.vendor, span[0])):
         count = store.merge_bars(request.granularity, batch)
         report.pages += 1
         report.inserted += count.inserted
@@ -208,8 +245,9 @@ def _check(
 ) -> None:
     series = (request.instrument, request.granularity, vendor.info.vendor)
     findings = check_series(store, series, vendor.info.calendar, now=span[1], start=span[0])
-    report.problems = sum(row["severity"] == "error" for row in findings)
-    report.warnings = len(findings) - report.problems
+    for row in findings:
+        counts = report.errors if row["severity"] == "error" else report.warnings
+        counts[row["check_name"]] = counts.get(row["check_name"], 0) + 1
 
 
 def _trusted(
@@ -227,6 +265,20 @@ def _finished(pages: Iterable[pa.Table], now: datetime, report: Loaded) -> Itera
         report.unfinished += page.num_rows - ended.num_rows
         if ended.num_rows:
             yield ended
+
+
+def _without_known(
+    pages: Iterable[pa.Table], store: HistoryStore, request: Request, vendor: str, start: datetime
+) -> Iterator[pa.Table]:
+    """Leave out the last stored bar, read again, where it still says the same: no MERGE for it."""
+    after = start + timedelta(microseconds=1)
+    for number, page in enumerate(pages):
+        if number == 0 and page.column("start")[0].as_py() == start:
+            known = store.bars(request.instrument, request.granularity, vendor, start, after)
+            if page.slice(0, 1).to_pylist() == known.to_pylist():
+                page = page.slice(1)
+        if page.num_rows:
+            yield page
 
 
 def _batches(pages: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -33,7 +33,7 @@ from mbats.errors import ConfigError, DataError
 from mbats.market import catalogue
 from mbats.market.history import VendorInfo
 from mbats.market.instrument import Instrument
-from mbats.market.newyork import Times, instant
+from mbats.market.newyork import Times, instant, to_datetime
 from mbats.market.target import published_at
 from mbats.vendors.pages import bar_page, billionths_to_numeric
 
@@ -80,8 +80,11 @@ class EcbVendor:
 
     def instruments(self) -> Sequence[Instrument]:
         """Return every pair, in both directions: EUR_USD and USD_EUR, all crosses."""
-        made = (self._instrument(base, quote) for base, quote in permutations(self._rates, 2))
-        return [instrument for instrument in made if instrument]
+        return self._pairs
+
+    def newest(self) -> datetime:
+        """Return when the last fixing in the file was published, in UTC."""
+        return to_datetime(self._file.instants[-1])
 
     def granularities(self) -> Sequence[str]:
         """Return D: there is one fixing a day."""
@@ -115,6 +118,11 @@ class EcbVendor:
     @cached_property
     def _file(self) -> Fixings:
         return read_fixings(self._path)
+
+    @cached_property
+    def _pairs(self) -> list[Instrument]:
+        made = (self._instrument(base, quote) for base, quote in permutations(self._rates, 2))
+        return [instrument for instrument in made if instrument]
 
     @property
     def _rates(self) -> dict[str, Ints]:

@@ -77,7 +77,7 @@ def _breach(page: pa.Table, instrument: str, vendor: str, start: datetime, end: 
     for column, expected in (("instrument", instrument), ("vendor", vendor)):
         if pc.any(pc.not_equal(page.column(column), expected)).as_py():
             return f"it holds another {column}"
-    if not pc.all(page.column("complete")).as_py():
+    if pc.any(pc.invert(page.column("complete"))).as_py():
         return "it holds a bar that is not complete"
     starts = times(page, "start")
     if np.any(starts[1:] <= starts[:-1]):

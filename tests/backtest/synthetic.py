@@ -9,12 +9,12 @@ import backtrader as bt
 import numpy as np
 
 from mbats.backtest.assumptions import Costs
-from mbats.backtest.engine import BacktestSpec, Identity, run_backtest
+from mbats.backtest.engine import BacktestSpec, Identity, run_backtest, run_row
 from mbats.backtest.result import RunResult
 from mbats.market.bars import Bars, Ohlc
 from mbats.market.instrument import Instrument
 from mbats.strategy.loading import LoadedStrategy
-from mbats.trading.conversion import UNITY, Conversion
+from mbats.trading.conversion import Conversion
 
 MINUTE = np.timedelta64(60_000_000, "us")
 DAY = np.timedelta64(86_400_000_000, "us")
@@ -97,14 +97,29 @@ def run(
     known = {i.name: i for i in instruments or [eur_usd()]}
     chosen = strategy if isinstance(strategy, list) else [loaded(strategy)]
     spec = {"cash": Decimal(100_000), "costs": FREE, **spec}
-    return run_backtest(
-        BacktestSpec(chosen, account_currency=account_currency, **spec),
-        feeds,
-        known,
-        Conversion(account_currency, rates or {}),
-        Identity("run-1", STARTED),
-        now=lambda: STARTED,
-    )
+    chosen_spec = BacktestSpec(chosen, account_currency=account_currency, **spec)
+    conversion = Conversion(account_currency, rates or {})
+    row = run_row(chosen_spec, feeds, known, conversion, Identity("run-1", STARTED))
+    return run_backtest(chosen_spec, feeds, known, conversion, row, now=lambda: STARTED)
 
 
-__all__ = ["UNITY", "bars_of", "eur_usd", "loaded", "run", "usd_jpy", "walk"]
+def scripted(actions: Mapping[int, Any]) -> type[bt.Strategy]:
+    """A strategy that at its n-th bar (from 1) calls ``actions[n]`` with itself."""
+
+    class Scripted(bt.Strategy):
+        def prenext(self):
+            self.next()
+
+        def next(self):
+            if len(self) in actions:
+                actions[len(self)](self)
+
+    return Scripted
+
+
+def column(result: RunResult, table: str, name: str) -> list[Any]:
+    return result.tables[table].column(name).to_pylist()
+
+
+def floats(result: RunResult, table: str, name: str) -> list[float]:
+    return [float(value) for value in column(result, table, name)]

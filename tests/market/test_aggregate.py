@@ -225,6 +225,15 @@ def test_until_leaves_out_the_bar_that_had_not_ended() -> None:
     assert len(aggregate(ticks, "M1", "test")) == 3
 
 
+def test_at_once_ticks_of_one_time_keep_their_order_of_arrival() -> None:
+    # Many of them: NumPy's unstable sorts are stable on a handful.
+    ticks = [tick(START + timedelta(seconds=59 - i % 3), f"1.{1000 + i}", "3") for i in range(999)]
+    bars = aggregate(columns(ticks), "M1", "test")
+    assert bars.bid is not None
+    assert bars.bid.open.tolist() == [1.1002]  # the first to arrive at :57
+    assert bars.bid.close.tolist() == [1.1996]  # the last to arrive at :59
+
+
 def test_no_ticks_make_no_bars() -> None:
     for granularity in Granularity:
         assert len(aggregate(columns([]), granularity, "test")) == 0

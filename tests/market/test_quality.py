@@ -130,6 +130,14 @@ def test_a_planted_fault_in_one_bar_is_found(
     assert (name, severity, start_of(rows, 700), 1) in found(faulty)
 
 
+def test_a_low_between_open_and_close_is_disorder(make_table: MakeTable) -> None:
+    rows = make_table()
+    opened, close = (rows.column(f"mid_{part}")[50].as_py() for part in ("open", "close"))
+    assert opened != close
+    faulty = check(with_value(rows, "mid_low", 50, (opened + close) / 2))
+    assert found(faulty) == [("ohlc", "error", start_of(rows, 50), 1)]
+
+
 def test_a_faulty_feed_gives_a_row_a_day(make_table: MakeTable) -> None:
     rows = make_table()
     for at in (10, 20, 300):

@@ -6,6 +6,9 @@ from typing import Any
 
 Trace = dict[str, Any]
 
+FIRST_X = "same as the first"
+"""Stands for the ``x`` of a figure's first trace, so that a page holds long times once."""
+
 
 @dataclass(frozen=True)
 class Figure:

@@ -1,6 +1,6 @@
 """The figures of the tear sheet, as Plotly JSON. Colours are CSS variables: the page's theme."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from mbats.market.bars import Bars
 
 POINTS = 6_000
 ROLLING_DAYS = (126, 63, 21)
+BEYOND = "The outermost bars hold all beyond."
 COLOURS = tuple(f"var(--series-{n})" for n in range(1, 8))
 DAY = "%{x|%Y-%m-%d}"
 
@@ -105,8 +106,8 @@ def _monthly(curve: Curve) -> Figure | None:
         "ygap": 2,
     }
     layout = {
-        "yaxis": {"type": "category", "autorange": "reversed", "showgrid": False},
-        "xaxis": {"type": "category", "side": "top", "showgrid": False},
+        "yaxis": {"type": "category", "autorange": "reversed", "showgrid": False, "ticks": ""},
+        "xaxis": {"type": "category", "side": "top", "showgrid": False, "ticks": ""},
     }
     note = "Percent, by New York trading day. The last column is the whole year."
     return single("monthly", "Monthly returns", note, 70 + 26 * len(rows), [heat], layout)
@@ -119,21 +120,27 @@ def _contribution(result: RunResult, currency: str) -> Figure | None:
     names = np.array(trades.column("instrument").to_pylist())
     exits, pnl = times(trades, "exit_time"), amounts(trades, "pnl")
     data = []
-    for index, name in enumerate(sorted(set(names))):
+    found = sorted(set(names))
+    for index, name in enumerate(found):
         own = names == name
         total = np.cumsum(pnl[own])
-        kept = keep_extremes(total, POINTS // 4)
+        kept = keep_extremes(total, max(100, 2 * POINTS // len(found)))
         step = {"shape": "hv", "color": COLOURS[index % len(COLOURS)], "width": 1.5}
         hover = f"%{{y:,.2f}} {currency}<extra>{label(name)}</extra>"
         data.append(_line(label(name), exits[own][kept], total[kept], "", hover, line=step))
     layout = {"yaxis": {"title": {"text": currency}}, "hovermode": "x unified"}
     note = "Cumulative net P&L of closed trades, at the bar of their exit."
-    return single("contribution", "By instrument", note, 300, data, layout)
+    return single("contribution", "Cumulative P&L by instrument", note, 300, data, layout)
 
 
 def _histogram(values: Floats, bins: int = 40) -> tuple[Floats, Any, float]:
-    """Return bin centres, counts and bin width, percent; zero is always an edge of a bin."""
-    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    """Return bin centres, counts and bin width, percent; zero is always an edge of a bin.
+
+    The bins span 99 of 100 values; what lies beyond is counted in the outermost.
+    """
+    low, high = np.quantile(values, [0.005, 0.995])
+    values = np.clip(values, low, high)
+    low, high = min(float(low), 0.0), max(float(high), 0.0)
     width = max((high - low) / bins, 1e-6)
     edges = np.arange(np.floor(low / width), np.ceil(high / width) + 2) * width
     counts, _ = np.histogram(values, edges)
@@ -165,7 +172,7 @@ def _trade_returns(result: RunResult) -> Figure | None:
         "yaxis": {"title": {"text": "Trades"}},
         "showlegend": False,
     }
-    return single("returns", "Trade returns", "Net of all costs.", 280, [trace], layout)
+    return single("returns", "Trade returns", f"Net of all costs. {BEYOND}", 280, [trace], layout)
 
 
 def _excursions(result: RunResult) -> Figure | None:
@@ -181,7 +188,7 @@ def _excursions(result: RunResult) -> Figure | None:
         "xaxis": {"title": {"text": "Excursion from the entry price, %"}},
         "yaxis": {"title": {"text": "Trades"}},
     }
-    note = "How far each trade went for and against the position before it closed."
+    note = f"How far each trade went for and against it before it closed. {BEYOND}"
     return single("excursions", "Excursions", note, 280, data, layout)
 
 
@@ -222,20 +229,23 @@ def _costs(result: RunResult, currency: str) -> Figure | None:
     values = [float(row[1]) for row in (*table.rows, table.footer)]
     waterfall = {
         "type": "waterfall",
-        "x": list(labels),
-        "y": values,
+        "orientation": "h",
+        "y": list(labels),
+        "x": values,
         "measure": ["absolute", *["relative"] * 4, "total"],
         "text": [tables.shown(value, "round", currency) for value in values],
         "textposition": "auto",
+        "cliponaxis": False,
         "connector": {"line": {"color": "var(--line)", "width": 1}},
         "increasing": {"marker": {"color": "var(--gain)"}},
         "decreasing": {"marker": {"color": "var(--loss)"}},
         "totals": {"marker": {"color": "var(--accent)"}},
-        "hovertemplate": f"%{{x}}: %{{text}} {currency}<extra></extra>",
+        "hovertemplate": f"%{{y}}: %{{text}} {currency}<extra></extra>",
     }
     layout = {
-        "xaxis": {"type": "category"},
-        "yaxis": {"title": {"text": currency}},
+        "yaxis": {"type": "category", "autorange": "reversed"},
+        "xaxis": {"title": {"text": currency}, "nticks": 6},
+        "margin": {"l": 56, "r": 48, "t": 8, "b": 24},
         "showlegend": False,
     }
     note = "Gross is what the closed trades would have made at mid prices."
@@ -254,6 +264,8 @@ def _exits(result: RunResult, currency: str) -> Figure | None:
         "marker": {"color": ["var(--gain)" if value > 0 else "var(--loss)" for value in net]},
         "text": [f"{row[1]:,} trades" for row in rows],
         "textposition": "auto",
+        "textangle": 0,
+        "width": 0.6,
         "hovertemplate": f"%{{x}}: %{{y:,.2f}} {currency}, %{{text}}<extra></extra>",
     }
     layout = {

@@ -11,7 +11,6 @@ from plotly.offline import get_plotlyjs
 
 from mbats import __version__
 from mbats.backtest import report, tables
-from mbats.backtest.curve import curve_of
 from mbats.backtest.result import RunResult
 from mbats.backtest.tearsheet.figures import all_figures
 from mbats.market.bars import Bars
@@ -87,7 +86,6 @@ def tearsheet_html(result: RunResult, bars: Iterable[Bars] | None = None) -> str
                 "figures": {figure.key: figure.variants for figure in figures},
                 "trades": _trades(result, currency),
             },
-            years=tables.yearly(curve_of(run, result.tables["equity"])),
             plotly_js=Markup(get_plotlyjs()),
         )
     )
@@ -98,7 +96,7 @@ def _trades(result: RunResult, currency: str) -> dict[str, Any]:
     trades = result.tables["trade"].sort_by("trade_id")
     newest = trades.slice(max(0, trades.num_rows - MOST_TRADES)).to_pylist()
     return {
-        "columns": [{"name": c.name, "left": c.kind in ("text", "time")} for c in TRADE_COLUMNS],
+        "columns": [{"name": c.name, "left": c.kind in tables.LEFT} for c in TRADE_COLUMNS],
         "rows": [[_cell(row[c.key], c.kind, currency) for c in TRADE_COLUMNS] for row in newest],
         "total": trades.num_rows,
     }
@@ -119,6 +117,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["LEFT"] = tables.LEFT
     environment.filters["shown"] = tables.shown
     environment.filters["tone"] = tables.tone
     return environment

@@ -10,12 +10,13 @@ import pyarrow.compute as pc
 from mbats.backtest.curve import amounts, times
 from mbats.backtest.result import RunResult
 from mbats.backtest.tables import shown
-from mbats.backtest.tearsheet.figure import Figure, Trace, label
+from mbats.backtest.tearsheet.figure import FIRST_X, Figure, Trace, label
 from mbats.backtest.tearsheet.series import pack, pack_times, price_buckets
 from mbats.market.bars import Bars
 
 MOST_BUCKETS, ALL_BUCKETS = 8_000, 60_000
-ALL_TRADES = 8_000
+ALL_TRADES = 5_000
+CROWD = 300
 
 
 def price_figure(result: RunResult, bars: Iterable[Bars]) -> Figure | None:
@@ -70,14 +71,19 @@ def _variant(
 
 def _price_of_bars(bars: Bars, buckets: int) -> tuple[int, list[Trace]]:
     made = price_buckets(bars, buckets)
-    x = pack_times(made["time"])
-    thin = {"type": "scatter", "mode": "lines", "x": x, "hoverinfo": "skip", "showlegend": False}
+    thin = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": FIRST_X,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
     clear = {"color": "rgba(0,0,0,0)", "width": 0}
     band = {"fill": "tonexty", "fillcolor": "var(--band)", "line": clear}
     close = {"name": "Close", "line": {"color": "var(--muted)", "width": 1}}
     return made["bars_each"], [
-        {**thin, "y": pack(made["low"], "f4"), "line": clear, "name": "Low"},
-        {**thin, "y": pack(made["high"], "f4"), "name": "High", **band},
+        {**thin, "x": pack_times(made["time"]), "y": pack(made["low"], "f4"), "line": clear},
+        {**thin, "y": pack(made["high"], "f4"), **band},
         {**thin, "y": pack(made["close"], "f4"), **close},
     ]
 
@@ -131,7 +137,7 @@ def _markers(name: str, at: Any, price: Any, text: list[str], look: dict[str, An
         "x": pack_times(at),
         "y": pack(price),
         "text": text,
-        "marker": {"size": 9, "line": {"width": 1, "color": "var(--surface)"}, **look},
+        "marker": {"line": {"width": 0.5, "color": "var(--surface)"}, **look},
         "hovertemplate": "%{text}<br>%{x|%Y-%m-%d %H:%M} UTC<extra></extra>",
     }
 
@@ -147,7 +153,8 @@ def _entries(trades: pa.Table, instrument: str) -> list[Trace]:
             f" at {shown(rows[i]['entry_price'], 'price')}"
             for i in chosen
         ]
-        look = {"symbol": symbol, "color": "var(--accent)", "size": 10}
+        size = 10 if len(rows) < CROWD else 8
+        look = {"symbol": symbol, "color": "var(--accent)", "size": size}
         made.append(_markers(f"{side.capitalize()} entry", at[chosen], price[chosen], text, look))
     return made
 
@@ -159,14 +166,15 @@ def _exits(trades: pa.Table, instrument: str, currency: str) -> list[Trace]:
     for won, name, colour in ((True, "Exit, gain", "gain"), (False, "Exit, loss", "loss")):
         chosen = [index for index, row in enumerate(rows) if (row["pnl"] > 0) is won]
         text = [_exit_text(rows[i], instrument, currency) for i in chosen]
-        look = {"symbol": "circle", "size": 7, "color": f"var(--{colour})"}
+        size = 7 if len(rows) < CROWD else 6
+        look = {"symbol": "circle", "size": size, "color": f"var(--{colour})"}
         made.append(_markers(name, at[chosen], price[chosen], text, look))
     return made
 
 
 def _exit_text(row: dict[str, Any], instrument: str, currency: str) -> str:
     return (
-        f"#{row['trade_id']} {row['direction']} {label(instrument)} closed by {label(row['exit_reason'])}"
-        f" at {shown(row['exit_price'], 'price')}<br>"
+        f"#{row['trade_id']} {label(row['direction'])} {label(instrument)} closed by"
+        f" {label(row['exit_reason'])} at {shown(row['exit_price'], 'price')}<br>"
         f"{shown(row['pnl'], 'money', currency)} {currency}, {row['bars_held']:,} bars"
     )

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def keep_extremes(values: Floats, limit: int) -> np.ndarray:
         return np.arange(count)
     edges = np.linspace(0, count, max(2, (limit - 2) // 2) + 1).astype(np.int64)
     chosen = [0, count - 1]
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         chosen += [a + int(np.argmin(values[a:b])), a + int(np.argmax(values[a:b]))]
     return np.unique(chosen)
 

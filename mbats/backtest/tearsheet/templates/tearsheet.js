@@ -33,8 +33,8 @@
     return {
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: "var(--muted)" },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: narrow ? 44 : 56, r: 10, t: 8, b: 32 },
-      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
+      margin: { l: narrow ? 44 : 56, r: 10, t: 8, b: 24 },
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal", bgcolor: "rgba(0,0,0,0)" },
       hoverlabel: { bgcolor: "var(--surface)", bordercolor: "var(--line)", font: { color: "var(--ink)" } },
       ...layout,
     };
@@ -47,7 +47,9 @@
     const paint = colours();
     const layout = layoutOf(variant, element.clientWidth < 480);
     document.querySelector(`[data-note="${key}"]`).textContent = variant.note || "";
-    return Plotly.react(element, paint(variant.data), paint(layout), config);
+    const data = variant.data.map((trace) =>
+      trace.x === "same as the first" ? { ...trace, x: variant.data[0].x } : trace);
+    return Plotly.react(element, paint(data), paint(layout), config);
   };
 
   const drawAll = () => Promise.all([...document.querySelectorAll(".plot")].map(draw));
@@ -59,8 +61,14 @@
     });
   }
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-  window.addEventListener("beforeprint", drawAll);
-  window.addEventListener("afterprint", drawAll);
+  // Paper is light and narrower than the screen, and is laid out only after this event.
+  const print = (printing) => () => {
+    document.documentElement.classList.toggle("printing", printing);
+    for (const plot of document.querySelectorAll(".plot")) plot.style.width = printing ? "660px" : "";
+    drawAll();
+  };
+  window.addEventListener("beforeprint", print(true));
+  window.addEventListener("afterprint", print(false));
 
   const tradeTable = (trades) => {
     const size = 25;
