@@ -40,7 +40,9 @@ class RsiStochastic(bt.Strategy):
             self.atr[data] = bt.indicators.ATR(data, period=p.range_period, plotname="ATR")
 
     def notify_order(self, order):
-        if not order.alive():
+        if order.alive():  # also one that an earlier life of this strategy sent
+            self.in_flight[order.ref] = order.data._name
+        else:
             self.in_flight.pop(order.ref, None)
 
     def next(self):

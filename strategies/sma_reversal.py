@@ -21,7 +21,9 @@ class SmaReversal(bt.Strategy):
         self.in_flight = {}  # order number to name of its feed
 
     def notify_order(self, order):
-        if not order.alive():
+        if order.alive():  # also one that an earlier life of this strategy sent
+            self.in_flight[order.ref] = order.data._name
+        else:
             self.in_flight.pop(order.ref, None)
 
     def next(self):

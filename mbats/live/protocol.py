@@ -235,8 +235,8 @@ class OrderProtocol:
     def _check_created(self, created: OrderCreated) -> None:
         """Stop if the log shows what this protocol rules out."""
         key = created.client_key
-        if key is None:
-            return
+        if key is None or created.trade_id is not None:
+            return  # legs are the broker's: one set for each trade a partly filled order opens
         if len(self.book.seen[key]) > 1 or self._fates.get(key) is Fate.NOT_PLACED:
             raise DoubledOrderError(
                 f"Order {created.id} has key {key}, which was settled before it came.",

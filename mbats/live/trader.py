@@ -128,6 +128,10 @@ class Trader:
         if known is None or quote.time >= known.time:
             self._quotes[instrument] = quote
 
+    def quote(self, instrument: str) -> Quote | None:
+        """Return the newest price, or None before the first."""
+        return self._quotes.get(instrument)
+
     def receive(self, transactions: Iterable[Transaction]) -> None:
         """Take transactions from the stream."""
         self.protocol.receive(transactions)
@@ -163,7 +167,7 @@ class Trader:
         """Settle orders of unknown outcome, as far as the log can."""
         verdicts = self.protocol.resolve()
         for verdict in verdicts:
-            self._tell(verdict.fate, verdict.detail, "info", order_key=verdict.key)
+            self.tell(verdict.fate, verdict.detail, "info", order_key=verdict.key)
         return verdicts
 
     def breaches(self) -> list[Denial]:
@@ -176,6 +180,11 @@ class Trader:
         return self.book.balance + valuation.unrealised(
             self.book.trades.values(), self._quotes, rates
         )
+
+    def rate(self, currency: str) -> Decimal | None:
+        """Return account currency for one unit of ``currency``; None while no price leads there."""
+        rates = valuation.rates((currency,), self._account.currency, self._quotes)
+        return rates.get(currency)
 
     def checkpoint(self) -> None:
         """Make the book and the day's marks durable; see :meth:`OrderProtocol.checkpoint`."""
@@ -226,9 +235,17 @@ class Trader:
 
     def _sent(self, intent: OrderIntent, verdict: Verdict, now: datetime) -> Verdict:
         if verdict.fate not in (Fate.REPEATED, Fate.BLOCKED):
-            self._recent.append(Sent(now, intent.strategy, intent.instrument, intent.signed_units))
+            self._recent.append(
+                Sent(
+                    now,
+                    intent.strategy,
+                    intent.instrument,
+                    intent.signed_units,
+                    intent.reduce_only,
+                )
+            )
         if verdict.fate is not Fate.PLACED:
-            self._tell(
+            self.tell(
                 verdict.fate,
                 verdict.detail,
                 "error" if verdict.fate is Fate.UNKNOWN else "warning",
@@ -239,7 +256,7 @@ class Trader:
         return verdict
 
     def _tell_denial(self, denied: Denial, intent: OrderIntent, now: datetime) -> None:
-        self._tell(
+        self.tell(
             denied.code,
             denied.detail,
             "warning",
@@ -248,7 +265,8 @@ class Trader:
             instrument=intent.instrument,
         )
 
-    def _tell(self, code: str, detail: str, severity: str, **about: str) -> None:
+    def tell(self, code: str, detail: str, severity: str, **about: str) -> None:
+        """Publish a risk event; ``about`` are further columns of ``risk_event``."""
         values = {"account": self._account.account, "severity": severity, **about}
         self._publish(denial(self._account.run_id, code, detail, self._clock.now(), values))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 
 from mbats.live.book import HeldTrade
 from mbats.market.instrument import Instrument
@@ -17,11 +18,16 @@ def rates(
     A currency that no quoted pair leads to is left out: what needs it is then denied.
     """
     found = {account_currency: Decimal(1)}
+    names = tuple(quotes)
     for currency in set(currencies) - {account_currency}:
-        path = route(currency, account_currency, quotes)
+        path = _route(currency, account_currency, names)
         if path is not None:
             found[currency] = _along(currency, path, quotes)
     return found
+
+
+# Prices change with every tick, the ways between currencies only when a new pair is quoted.
+_route = lru_cache(maxsize=4096)(route)
 
 
 def _along(currency: str, path: Iterable[str], quotes: Mapping[str, Quote]) -> Decimal:

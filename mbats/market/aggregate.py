@@ -9,6 +9,8 @@ Both give the same bars. The rules:
   time by arrival.
 * A bar is closed by the first tick of a later bar, or by the clock. A tick for a closed bar is
   late: counted and reported, never merged into a bar that a strategy has already seen.
+* Ticks that begin in the middle of a bar make no bar of it, unless somebody else knows what the
+  bar held until then (:meth:`BarBuilder.resume`).
 """
 
 from collections.abc import Callable
@@ -53,9 +55,10 @@ class Bar:
 
 @dataclass
 class TickCount:
-    """What became of the ticks: ``used`` and the three kinds that were not.
+    """What became of the ticks: ``used`` and the kinds that were not.
 
     ``out_of_order`` ticks are among those used: they came after a later one of the same bar.
+    ``partial`` ticks belong to a bar whose beginning nobody knows.
     """
 
     used: int = 0
@@ -63,6 +66,7 @@ class TickCount:
     empty_book: int = 0
     late: int = 0
     out_of_order: int = 0
+    partial: int = 0
 
 
 class _Forming:
@@ -75,6 +79,14 @@ class _Forming:
         self.first = self.last = time
         self.candles: list[list[Decimal]] = []
         self.volume = 0
+
+    @classmethod
+    def going_on(cls, bar: Bar) -> "_Forming":
+        """Return the open bar that ``bar`` shows. Its last tick is unknown: the next one closes."""
+        forming = cls(bar.start, bar.end, bar.start)
+        forming.candles = [list(candle) for candle in (bar.bid, bar.ask, bar.mid)]
+        forming.volume = bar.volume
+        return forming
 
     def take(self, time: datetime, prices: tuple[Decimal, ...]) -> None:
         self.volume += 1
@@ -113,6 +125,28 @@ class BarBuilder:
         self._forming: _Forming | None = None
         # Ticks before the first are late; before the second, the clock closes nothing.
         self._closed_until = self._quiet_until = datetime.min.replace(tzinfo=UTC)
+        # Ticks from here to _closed_until are of a bar that nobody knows the beginning of.
+        self._unknown_from = datetime.max.replace(tzinfo=UTC)
+
+    def resume(self, at: datetime, forming: Bar | None = None, *, empty: bool = False) -> None:
+        """Begin, or go on after a gap, at the instant ``at`` (aware): every later tick will come.
+
+        ``forming`` is the bar that is open then, as another source saw it; ticks it already holds
+        may come again, they only count twice in its volume. ``empty`` says that it had no tick yet.
+        With neither, the bar that holds ``at`` is not known and is left out. What was open in this
+        builder is dropped. Raises :class:`~mbats.errors.DataError` for a bar of another series.
+        """
+        start = self.granularity.start_of(at)
+        self._forming = None
+        self._unknown_from = datetime.max.replace(tzinfo=UTC)
+        self._quiet_until = self.granularity.end_of(start)
+        self._closed_until = start
+        if forming is not None:
+            self._require_own(forming, at)
+            self._closed_until, self._quiet_until = forming.start, forming.end
+            self._forming = _Forming.going_on(forming)
+        elif not empty and at > start:
+            self._unknown_from, self._closed_until = start, self._quiet_until
 
     def add(self, tick: Tick) -> list[Bar]:
         """Take one tick; return the bar that it completes, if it is the first of a later one.
@@ -126,6 +160,9 @@ class BarBuilder:
             return []
         time = tick.time.astimezone(UTC)
         if time < self._closed_until:
+            if time >= self._unknown_from:
+                self.count.partial += 1
+                return []
             self.count.late += 1
             if self._on_late is not None:
                 self._on_late(tick)
@@ -153,12 +190,26 @@ class BarBuilder:
             return []
         self._closed_until = self.granularity.start_of(now)
         self._quiet_until = self.granularity.end_of(now)
+        self._unknown_from = datetime.max.replace(tzinfo=UTC)
         return self._close()
+
+    @property
+    def open_until(self) -> datetime | None:
+        """End of the open bar; None before the first tick of one."""
+        return None if self._forming is None else self._forming.end
 
     @property
     def forming(self) -> Bar | None:
         """The open bar as it stands, ``complete`` False; None before the first tick of one."""
         return None if self._forming is None else self._bar(self._forming, complete=False)
+
+    def _require_own(self, bar: Bar, at: datetime) -> None:
+        own = (bar.instrument, bar.granularity) == (self.instrument, self.granularity)
+        if not own or bar.start > at or bar.start != self.granularity.start_of(bar.start):
+            raise DataError(
+                f"The {bar.granularity} bar of {bar.instrument} from {bar.start} cannot go on as "
+                f"the {self.granularity} bar of {self.instrument} at {at}."
+            )
 
     def _count_priceless(self, tick: Tick) -> None:
         if tick.tradeable:

@@ -61,7 +61,7 @@ class OrderIntent:
     ``price_bound`` the worst acceptable fill, both in quote currency. The three on-fill legs become
     orders of the trade this one opens: two prices, and a trailing distance in quote currency.
     ``reduce_only`` orders may shrink a position, never open or flip one. ``expires_at`` None means
-    good till cancelled.
+    good till cancelled; ``legs_expire_at`` is the same for the on-fill legs.
     """
 
     key: str
@@ -80,6 +80,7 @@ class OrderIntent:
     trailing_distance: Decimal | None = None
     reduce_only: bool = False
     expires_at: datetime | None = None
+    legs_expire_at: datetime | None = None
 
     def __post_init__(self) -> None:
         if not (self.units.is_finite() and self.units > 0):

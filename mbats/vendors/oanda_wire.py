@@ -188,11 +188,15 @@ def _legs(intent: OrderIntent, instrument: Instrument, comment: str) -> dict[str
         ("stopLossOnFill", "price", intent.stop_loss, Role.STOP_LOSS),
         ("trailingStopLossOnFill", "distance", intent.trailing_distance, Role.TRAILING_STOP),
     )
+    until = intent.legs_expire_at
+    expiry = {"timeInForce": "GTC" if until is None else "GTD"}
+    if until is not None:
+        expiry["gtdTime"] = format_time(until)
     return {
         name: {
             field: _price(value, instrument),
-            "timeInForce": "GTC",
             "clientExtensions": _extensions(leg_key(intent.key, role), intent.strategy, comment),
+            **expiry,
         }
         for name, field, value, role in wanted
         if value is not None

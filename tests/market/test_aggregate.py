@@ -278,3 +278,80 @@ def test_ticks_of_another_instrument_and_without_zone_are_refused() -> None:
         tick(datetime(2026, 1, 1))
     with pytest.raises(DataError, match="differ in length"):
         replace(columns([tick(START)]), bid=np.empty(0))
+
+
+def forming_after(ticks: Sequence[Tick]) -> Bar:
+    builder = BarBuilder(NAME, "M1")
+    for each in ticks:
+        builder.add(each)
+    assert builder.forming is not None
+    return builder.forming
+
+
+MINUTE_OF_TICKS = [
+    tick(START + timedelta(seconds=2 * i), f"1.1000{i % 7}", f"1.1001{i % 5}") for i in range(40)
+]
+
+
+@pytest.mark.parametrize("seen", [1, 7, 29])
+@pytest.mark.parametrize("again", [0, 1, 3])
+def test_a_bar_that_goes_on_from_what_others_saw_is_the_whole_bar(seen: int, again: int) -> None:
+    whole = BarBuilder(NAME, "M1")
+    (expected,) = [bar for t in MINUTE_OF_TICKS for bar in whole.add(t)]
+    builder = BarBuilder(NAME, "M1")
+    builder.resume(MINUTE_OF_TICKS[seen].time, forming_after(MINUTE_OF_TICKS[:seen]))
+    rest = MINUTE_OF_TICKS[max(seen - again, 0) :]
+    (bar,) = [bar for t in rest for bar in builder.add(t)]
+    assert bar == replace(expected, volume=bar.volume)
+    assert bar.volume == 30 + min(again, seen)
+
+
+def test_a_bar_whose_beginning_nobody_knows_is_left_out() -> None:
+    builder = BarBuilder(NAME, "M1")
+    builder.resume(START + timedelta(seconds=20))
+    bars = [bar for t in MINUTE_OF_TICKS[10:] for bar in builder.add(t)]
+    assert bars == []
+    assert builder.count.partial == 20
+    (bar,) = builder.advance(START + timedelta(minutes=2))
+    assert (bar.start, bar.volume) == (START + timedelta(minutes=1), 10)
+
+
+def test_the_clock_closes_nothing_of_a_bar_that_is_left_out() -> None:
+    builder = BarBuilder(NAME, "M1")
+    builder.resume(START + timedelta(seconds=20))
+    builder.add(tick(START + timedelta(seconds=30)))
+    assert builder.advance(START + timedelta(minutes=1)) == []
+    builder.add(tick(START + timedelta(seconds=50)))
+    assert (builder.count.partial, builder.count.late) == (1, 1)
+
+
+@pytest.mark.parametrize(("at", "empty"), [(0, False), (20, True)])
+def test_a_bar_without_a_tick_so_far_begins_with_the_next(at: int, empty: bool) -> None:
+    builder = BarBuilder(NAME, "M1")
+    builder.resume(START + timedelta(seconds=at), empty=empty)
+    builder.add(tick(START + timedelta(seconds=30)))
+    (bar,) = builder.advance(START + timedelta(minutes=1))
+    assert (bar.start, bar.volume) == (START, 1)
+
+
+def test_going_on_after_a_gap_drops_what_was_open() -> None:
+    builder = BarBuilder(NAME, "M1")
+    builder.add(tick(START))
+    builder.resume(START + timedelta(minutes=5, seconds=1), empty=True)
+    assert builder.advance(START + timedelta(minutes=6)) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"instrument": "USD_JPY"},
+        {"granularity": Granularity.M5},
+        {"start": START + timedelta(seconds=1)},
+        {"start": START + timedelta(minutes=1)},
+    ],
+)
+def test_a_bar_of_another_series_cannot_go_on(wrong: dict[str, object]) -> None:
+    forming = forming_after(MINUTE_OF_TICKS[:3])
+    builder = BarBuilder(NAME, "M1")
+    with pytest.raises(DataError, match="cannot go on"):
+        builder.resume(START + timedelta(seconds=9), replace(forming, **wrong))

@@ -173,3 +173,9 @@ def test_every_order_out_needs_its_own_approval():
         ledger.send("a")
     with pytest.raises(UnapprovedOrderError):
         ledger.send("b")
+
+
+def test_an_exit_and_an_entry_of_equal_units_are_a_reversal_not_a_duplicate():
+    exit_sent = replace(sent(0.1), reduce_only=True)
+    assert check(BUY, replace(CALM, recent=(exit_sent,))) is None
+    assert check(BUY, replace(CALM, recent=(sent(0.1),))).code == "DUPLICATE"

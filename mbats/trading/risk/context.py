@@ -72,6 +72,7 @@ class Sent:
     strategy: str
     instrument: str
     signed_units: Decimal
+    reduce_only: bool = False
 
 
 @dataclass(frozen=True)

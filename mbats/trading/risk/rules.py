@@ -274,10 +274,12 @@ class DuplicateWindow:
     def check(self, intent: OrderIntent, context: RiskContext) -> str | None:
         """Deny an order equal to one sent within the window."""
         for sent in context.recent:
-            same = (sent.strategy, sent.instrument, sent.signed_units) == (
+            # A reversal is an exit and an entry of the same units: two orders, not one twice.
+            same = (sent.strategy, sent.instrument, sent.signed_units, sent.reduce_only) == (
                 intent.strategy,
                 intent.instrument,
                 intent.signed_units,
+                intent.reduce_only,
             )
             age = context.now - sent.time
             if same and age < context.limits.duplicate_window:

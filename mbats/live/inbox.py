@@ -1,0 +1,74 @@
+"""The one inbox of a bot: threads put, the thread that runs cerebro takes.
+
+A price stream puts ticks, the transaction stream puts transactions, everybody else puts control
+messages. What is put is taken in the order it came.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from mbats.live.transactions import Transaction
+from mbats.market.tick import Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """Entries of the broker's log, ascending."""
+
+    transactions: Sequence[Transaction]
+
+
+@dataclass(frozen=True, slots=True)
+class LogReached:
+    """The id that the broker's log has reached: what is missing up to it is read."""
+
+    last_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PricesLost:
+    """Prices stopped coming, or some were lost: open bars can no longer be trusted."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PricesBack:
+    """Prices come again: what was missed is to be read, then bars go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A message for whoever commands the bot; ``payload`` is theirs."""
+
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the session, once everything before this has been dealt with."""
+
+    reason: str = ""
+
+
+Item = Tick | Logged | LogReached | PricesLost | PricesBack | Control | Stop
+
+
+class Inbox:
+    """A queue of items for one taker."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Item] = SimpleQueue()
+
+    def put(self, item: Item) -> None:
+        """Add an item; from any thread, never blocks."""
+        self._queue.put(item)
+
+    def take(self, timeout: float) -> Item | None:
+        """Return the next item, waiting at most ``timeout`` seconds; None if none came."""
+        try:
+            return self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait()
+        except Empty:
+            return None
