@@ -21,6 +21,7 @@ class NewestRate(RateCursor):
     def __init__(self, currency: str, owner: HasTrader) -> None:
         self._currency = currency
         self._owner = owner
+        self.constant = None  # it moves, even where it has not moved yet
 
     def at(self, now: float) -> float:
         """Return account currency for one unit of the currency, whatever ``now`` is."""
