@@ -17,6 +17,7 @@ from mbats.cli import (
     down,
     env,
     init,
+    parity,
     runs,
     sim,
     status,
@@ -32,7 +33,21 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="A quant's whole FX trading desk, from idea to live trading.",
 )
-for command in (demo, up, down, status, doctor, env, init, data, backtest, runs, sim, config):
+for command in (
+    demo,
+    up,
+    down,
+    status,
+    doctor,
+    env,
+    init,
+    data,
+    backtest,
+    runs,
+    parity,
+    sim,
+    config,
+):
     app.add_typer(command.app)
 
 

@@ -64,8 +64,9 @@ class Parts:
 
 @dataclass(frozen=True)
 class Difference:
-    """One order of either side. Units and prices are None where that side has no fill.
+    """One order, live and replayed. Units and prices are None where that one has no fill.
 
+    ``replay_units`` are below zero where the replay trades to the other side than ``side``.
     ``slippage_pips`` is how far the live fill was from the quote beyond what was assumed.
     """
 

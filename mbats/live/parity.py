@@ -24,7 +24,8 @@ def compare(session: Session, tolerance_pips: Decimal = Decimal(1)) -> Report:
     expected = {e.key: e for e in replay(session)}
     on_seen = None
     if session.seen:
-        on_seen = {e.key for e in replay(session, _whole(session)) if e.price is not None}
+        seen = replay(session, _whole(session))
+        on_seen = {e.key: e.side for e in seen if e.price is not None}
     return Comparison(session, expected, on_seen, tolerance_pips).report()
 
 
@@ -40,7 +41,7 @@ class Comparison:
         self,
         session: Session,
         expected: Mapping[str, Expected],
-        on_seen: set[str] | None,
+        on_seen: Mapping[str, str] | None,
         tolerance_pips: Decimal,
     ) -> None:
         self._session = session
@@ -92,6 +93,8 @@ class Comparison:
             found = self._only_live(key, fills, root)
         elif not fills:
             found = self._only_replay(expected, root)
+        elif fills[0]["side"] != expected.side:
+            found = self._opposite(expected, fills, root)
         else:
             found = self._both(expected, fills, root)
         self._move(found)
@@ -139,6 +142,19 @@ class Comparison:
             expected.key, expected.filled_at or expected.decided_at, expected.instrument,
             expected.side, expected.role, reason, detail,
             replay_units=expected.units, replay_price=expected.price,
+        )  # fmt: skip
+
+    def _opposite(self, expected: Expected, fills: Sequence[Row], root: str | None) -> Difference:
+        side, reason, detail = fills[0]["side"], Reason.UNEXPLAINED, ""
+        if root is not None:
+            reason, detail = _after(root)
+        elif self._on_seen is not None and self._on_seen.get(expected.key) == side:
+            reason, detail = Reason.MISSED_TICK, self._bars_before(fills[0])
+        detail = f"a {side}, in the replay a {expected.side}" + (detail and f": {detail}")
+        return Difference(
+            expected.key, fills[0]["time"], expected.instrument, side, expected.role,
+            reason, detail, total(f["units"] for f in fills), -expected.units,
+            _average(fills), expected.price,
         )  # fmt: skip
 
     def _both(self, expected: Expected, fills: Sequence[Row], root: str | None) -> Difference:
