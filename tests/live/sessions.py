@@ -50,6 +50,18 @@ class Turning(bt.Strategy):
             (self.sell if held > 0 else self.buy)(size=2000 if held else 1000)
 
 
+class Rising(bt.Strategy):
+    """Buys on every third bar if that bar rose, and is out a bar later."""
+
+    def next(self):
+        if self.position.size:
+            self.close()
+            return
+        minute = bt.num2date(self.data.datetime[0]).minute
+        if minute % 3 == 0 and self.data.close[0] > self.data.open[0]:
+            self.buy()
+
+
 def random_columns(minutes=30, seed=1):
     """A random walk of EUR_USD in points, with a spread that breathes."""
     rng = np.random.default_rng(seed)

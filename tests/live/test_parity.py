@@ -23,6 +23,7 @@ from tests.live.sessions import (
     MINUTE,
     START,
     Alternating,
+    Rising,
     Turning,
     quote_at,
     random_columns,
@@ -138,6 +139,9 @@ def test_a_denied_order_says_its_code_and_what_it_leads_to_follows():
     assert everything[2].key in report.differences[3].detail
     assert set(reasons(report)[4:]) == {Reason.SAME}
     assert report.parity
+    # Once the positions have met again, nothing follows from it any more.
+    later = compare(replace(traded(session(), skip={2, 3, 6}), events=[denial]))
+    assert reasons(later)[6] is Reason.UNEXPLAINED
 
 
 def test_an_order_that_never_had_a_key_is_found_by_its_moment():
@@ -198,6 +202,21 @@ def test_a_missed_tick_that_turned_a_decision_is_found_by_replaying_what_was_see
     assert "12:03:00" in report.differences[0].detail
     assert report.parity
     assert not compare(misled).parity
+
+
+def test_a_trade_that_only_one_side_makes_for_a_missed_tick_is_found():
+    made = session(Rising)
+    bars = tick_bars(made)["EUR_USD"]
+    rose = bars.mid.close > bars.mid.open
+    thirds = np.arange(2, 27, 3)
+    for minute, wanted in ((thirds[rose[thirds]][0], None), (thirds[~rose[thirds]][0], 1000)):
+        seen = {"EUR_USD": _without_a_tick(made, int(minute))}
+        misled = traded(made, seen)
+        report = compare(replace(misled, seen=seen))
+        entry = next(d for d in report.differences if d.reason is not Reason.SAME)
+        assert (entry.reason, entry.live_units) == (Reason.MISSED_TICK, wanted)
+        assert report.parity
+        assert not compare(misled).parity
 
 
 def test_a_short_fill_is_partial_and_its_exit_follows():
