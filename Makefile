@@ -38,6 +38,11 @@ demo: $(SETUP) ## the whole desk on this machine: real FX history, two backtests
 test: $(SETUP) ## run every test that this machine can run
 	@$(BIN)/pytest
 
+SEEDS ?= 200
+.PHONY: faults
+faults: $(SETUP) ## kill the bot at random points under broker faults, SEEDS times; the logs must agree
+	@$(BIN)/python -m tests.faults.run --seeds $(SEEDS)
+
 .PHONY: lint
 lint: $(SETUP) ## ruff, mypy, and the direction of imports
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

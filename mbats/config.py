@@ -65,6 +65,16 @@ class Settings(BaseModel):
     )
     oanda_account: str | None = Field(None, description="OANDA account id")
     oanda_token: SecretStr | None = Field(None, description="OANDA access token; never in the file")
+    oanda_kill_token: SecretStr | None = Field(
+        None, description="the kill switch's own OANDA token; `oanda_token` where empty"
+    )
+    live_accounts: str = Field(
+        "", description="OANDA accounts, with commas, that may trade live money"
+    )
+
+    def may_trade_live(self, account: str) -> bool:
+        """Tell whether the account is on the list of those that may trade live money."""
+        return account in {name.strip() for name in self.live_accounts.split(",") if name.strip()}
 
     def bucket(self, name: Literal["control", "data", "models", "reports", "state"]) -> str:
         """Return the full name of one of the desk's buckets."""
@@ -72,7 +82,7 @@ class Settings(BaseModel):
 
 
 ENDPOINTS = ("bigquery_endpoint", "bigquery_grpc", "storage_endpoint", "pubsub_endpoint")
-SECRETS = ("oanda_token",)
+SECRETS = ("oanda_token", "oanda_kill_token")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from hypothesis import settings as hypothesis_settings
 
 from mbats.config import Settings
 from mbats.local import processes
+from mbats.local.emulators import EMULATOR_SERVICES
 from mbats.local.stack import Stack
 
 # The same examples in every run, and no deadline: this is a test of answers, not of the machine.
@@ -52,6 +53,7 @@ def stack(tmp_path_factory, stop_abandoned):
     own(home)
     stack = Stack(
         Settings(home=home, venvs=CHECKOUT / ".mbats" / "venvs", project="mbats-test"),
+        services=EMULATOR_SERVICES,
         any_ports=True,
     )
     try:

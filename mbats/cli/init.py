@@ -4,12 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mbats import schemas
 from mbats.cli import context
 from mbats.cli.output import JsonFlag, emit_json, people, table
-from mbats.desk import Desk
 
 if TYPE_CHECKING:
+    from mbats.desk import Desk
     from mbats.gcp.tables import Change
 
 app = typer.Typer()
@@ -25,6 +24,8 @@ def init(
     Adds what is missing and changes nothing else; run it as often as you like. A change that
     would destroy data is refused, with the table and the column.
     """
+    from mbats import schemas
+    from mbats.desk import Desk
     from mbats.gcp.tables import apply_tables
     from mbats.gcp.views import FOLDER, apply_views
 
@@ -47,7 +48,7 @@ def init(
     )
 
 
-def _buckets(desk: Desk, dry_run: bool) -> "list[Change]":
+def _buckets(desk: "Desk", dry_run: bool) -> "list[Change]":
     from mbats.gcp.tables import Change
 
     missing = desk.objects.missing_buckets()

@@ -1,5 +1,6 @@
 """The root command: global flags, the table of commands, and the one place that catches errors."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ import typer
 
 from mbats import __version__
 from mbats.cli import (
+    archive,
     backtest,
     config,
     context,
@@ -16,11 +18,17 @@ from mbats.cli import (
     doctor,
     down,
     env,
+    flatten,
+    halt,
     init,
+    live,
     parity,
+    reduce,
+    resume,
     runs,
     sim,
     status,
+    stream,
     up,
 )
 from mbats.cli.output import report
@@ -44,8 +52,15 @@ for command in (
     data,
     backtest,
     runs,
+    live,
     parity,
+    halt,
+    reduce,
+    flatten,
+    resume,
     sim,
+    stream,
+    archive,
     config,
 ):
     app.add_typer(command.app)
@@ -71,7 +86,11 @@ def root(
 
 
 def main() -> None:
-    """Run the command line; exit with the error's own code."""
+    """Run the command line; exit with the error's own code.
+
+    SIGTERM ends like an exit, so that what a command started is stopped.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except MbatsError as error:

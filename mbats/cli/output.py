@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +34,13 @@ def plain(value: object) -> Any:
 def emit_json(document: object) -> None:
     """Print one JSON document on standard output."""
     sys.stdout.write(json.dumps(document, default=plain, indent=2) + "\n")
+
+
+def log_line(event: str, **values: object) -> None:
+    """Print one JSON object on one line: the log of a process that runs for days."""
+    line = {"event": event, "time": datetime.now(UTC), **values}
+    sys.stdout.write(json.dumps(line, default=plain) + "\n")
+    sys.stdout.flush()
 
 
 def table(

@@ -18,11 +18,13 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError, TransportError
 from google.auth.transport.requests import AuthorizedSession
-from google.cloud import bigquery, storage
+from google.cloud import bigquery, pubsub_v1, storage
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import (
     BigQueryReadGrpcTransport,
 )
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from mbats.config import Settings
 from mbats.errors import DataError, NotReadyError
@@ -82,6 +84,26 @@ def storage_client(settings: Settings) -> storage.Client:
         client_options=ClientOptions(api_endpoint=endpoint),
         _http=_local_session(),
     )
+
+
+def publisher_client(settings: Settings, **options: Any) -> pubsub_v1.PublisherClient:
+    """Return a Pub/Sub publisher; ``options`` are those of Google's client."""
+    address = _endpoint(settings, settings.pubsub_endpoint, "Pub/Sub")
+    if address is None:
+        with _credentials_needed():
+            return pubsub_v1.PublisherClient(**options)
+    transport = PublisherGrpcTransport(channel=grpc.insecure_channel(address))
+    return pubsub_v1.PublisherClient(transport=transport, **options)
+
+
+def subscriber_client(settings: Settings) -> pubsub_v1.SubscriberClient:
+    """Return a Pub/Sub subscriber."""
+    address = _endpoint(settings, settings.pubsub_endpoint, "Pub/Sub")
+    if address is None:
+        with _credentials_needed():
+            return pubsub_v1.SubscriberClient()
+    transport = SubscriberGrpcTransport(channel=grpc.insecure_channel(address))
+    return pubsub_v1.SubscriberClient(transport=transport)
 
 
 def probe(address: str, service: str) -> None:

@@ -178,7 +178,7 @@ class Book:
         order = self.orders.get(fill.order_id)
         if order is not None:
             left = None if order.units is None else order.units - fill.units
-            if left:
+            if left and not fill.over:
                 self.orders[fill.order_id] = replace(order, units=left)
             else:
                 del self.orders[fill.order_id]

@@ -40,7 +40,7 @@ from mbats.trading.risk.rules import Denial
 log = logging.getLogger(__name__)
 
 
-class LiveBroker(bt.broker.BrokerBase):
+class LiveBroker(bt.broker.BrokerBase):  # type: ignore[misc]
     """One account for one or more strategies. Balances are floats in account currency.
 
     ``claims`` says by name which strategy an instrument belongs to, ``names`` are the strategies in

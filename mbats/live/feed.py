@@ -71,7 +71,7 @@ class Store(Protocol):
         ...
 
 
-class LiveFeed(bt.feed.DataBase):
+class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
     """One instrument at one granularity; its store fills it.
 
     ``longest_wait`` is how long, in seconds, the store waits for news at most before backtrader's

@@ -13,10 +13,15 @@ import backtrader as bt
 from mbats.strategy.base import on_the_desk
 
 
-class FreshBarsOnly(bt.Strategy):
+class FreshBarsOnly(bt.Strategy):  # type: ignore[misc]
     """The part that is mixed in before everything else."""
 
     _has_begun = False
+
+    def _next(self) -> None:
+        """Wait for a first bar: backtrader calls every strategy when any feed of any has one."""
+        if any(len(data) for data in self.datas):
+            super()._next()
 
     def prenext(self) -> None:
         """Pass on what is fresh."""

@@ -19,9 +19,9 @@ class NewestRate(RateCursor):
     """The rate of one currency as the newest prices have it; NaN while no price leads to it."""
 
     def __init__(self, currency: str, owner: HasTrader) -> None:
+        self.constant = None  # it moves with the market
         self._currency = currency
         self._owner = owner
-        self.constant = None  # it moves, even where it has not moved yet
 
     def at(self, now: float) -> float:
         """Return account currency for one unit of the currency, whatever ``now`` is."""

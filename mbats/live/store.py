@@ -85,6 +85,8 @@ class LiveStore:
     """Feeds the feeds and the trader of one bot from one inbox. backtrader knows it as a store.
 
     ``broker`` is set by the broker itself. ``on_control`` gets the payload of control messages.
+    ``patience`` is how long a bar waits for ticks on their way, ``stall`` how long nothing may
+    happen in this process before prices count as lost.
     ``deciding`` tells whether strategies may decide: not on bars of the past.
     """
 
@@ -95,6 +97,7 @@ class LiveStore:
         source: BarSource,
         patience: timedelta = PATIENCE,
         on_control: Callable[[Any], None] | None = None,
+        stall: timedelta = STALL,
     ) -> None:
         self.broker: Notified
         self.clock = clock
@@ -103,6 +106,7 @@ class LiveStore:
         self._inbox = inbox
         self._source = source
         self._on_control = on_control
+        self._stall = stall
         self._steps = Steps(patience)
         self._feeds: list[LiveFeed] = []
         self._feeds_of: dict[str, list[LiveFeed]] = {}
@@ -265,7 +269,7 @@ class LiveStore:
     def _look_for_stall(self, now: datetime, waited: float) -> None:
         """Take a stop of this process for a loss of prices: what is on its way comes too late."""
         stalled = now - self._awake_at - timedelta(seconds=waited)
-        if self._started and stalled > STALL:
+        if self._started and stalled > self._stall:
             log.warning("nothing happened for %s s", stalled.total_seconds())
             self._lose(f"stalled for {stalled.total_seconds():.0f} s")
             self._behind = list(self._feeds)

@@ -183,8 +183,7 @@ class Trader:
 
     def rate(self, currency: str) -> Decimal | None:
         """Return account currency for one unit of ``currency``; None while no price leads there."""
-        rates = valuation.rates((currency,), self._account.currency, self._quotes)
-        return rates.get(currency)
+        return self._rates().get(currency)
 
     def checkpoint(self) -> None:
         """Make the book and the day's marks durable; see :meth:`OrderProtocol.checkpoint`."""
@@ -216,9 +215,8 @@ class Trader:
             recent=tuple(self._recent),
         )
 
-    def _rates(self) -> dict[str, Decimal]:
-        currencies = {part for name in self._quotes for part in name.rsplit("_", 1)}
-        return valuation.rates(currencies, self._account.currency, self._quotes)
+    def _rates(self) -> valuation.Rates:
+        return valuation.Rates(self._account.currency, self._quotes)
 
     def _bounded(self, intent: OrderIntent, context: RiskContext) -> OrderIntent:
         """Give a market entry a worst price and a short life; exits must get out at any price."""

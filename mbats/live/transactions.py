@@ -71,7 +71,8 @@ class OrderFilled(Transaction):
     """An order executed, wholly or in part.
 
     ``units`` are signed. Money is in account currency. ``reason`` is the broker's word for why
-    (a market order, a stop loss, a margin close-out).
+    (a market order, a stop loss, a margin close-out). ``over`` tells that the order ended with it,
+    however much of it was left: one that may only reduce fills no more than there is.
     """
 
     order_id: int
@@ -89,6 +90,7 @@ class OrderFilled(Transaction):
     closed: tuple[TradePart, ...] = ()
     reduced: TradePart | None = None
     conversion_rate: Decimal | None = None
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

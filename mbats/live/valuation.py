@@ -1,6 +1,6 @@
 """What the account is worth at the newest prices: rates, net asset value, margin. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from functools import lru_cache
 
@@ -10,20 +10,31 @@ from mbats.trading.conversion import route
 from mbats.trading.risk.context import Quote
 
 
-def rates(
-    currencies: Iterable[str], account_currency: str, quotes: Mapping[str, Quote]
-) -> dict[str, Decimal]:
-    """Return account currency for one unit of each currency, through mid prices.
+class Rates(Mapping[str, Decimal]):
+    """Account currency for one unit of each currency, through mid prices; worked out when asked.
 
-    A currency that no quoted pair leads to is left out: what needs it is then denied.
+    A currency that no quoted pair leads to is not in it: what needs it is then denied.
     """
-    found = {account_currency: Decimal(1)}
-    names = tuple(quotes)
-    for currency in set(currencies) - {account_currency}:
-        path = _route(currency, account_currency, names)
-        if path is not None:
-            found[currency] = _along(currency, path, quotes)
-    return found
+
+    def __init__(self, account_currency: str, quotes: Mapping[str, Quote]) -> None:
+        self._account_currency = account_currency
+        self._quotes = quotes
+        self._known = {account_currency: Decimal(1)}
+
+    def __getitem__(self, currency: str) -> Decimal:
+        if currency not in self._known:
+            path = _route(currency, self._account_currency, tuple(self._quotes))
+            if path is None:
+                raise KeyError(currency)
+            self._known[currency] = _along(currency, path, self._quotes)
+        return self._known[currency]
+
+    def __iter__(self) -> Iterator[str]:
+        quoted = {part for name in self._quotes for part in name.rsplit("_", 1)}
+        return (name for name in sorted(quoted | self._known.keys()) if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 # Prices change with every tick, the ways between currencies only when a new pair is quoted.

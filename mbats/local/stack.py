@@ -23,13 +23,14 @@ import psutil
 from mbats.config import Settings
 from mbats.errors import ConfigError, NotReadyError
 from mbats.local import ports, processes, rest, state
+from mbats.local.archiver_service import ARCHIVER_SERVICE
 from mbats.local.emulators import EMULATOR_SERVICES
 from mbats.local.environments import Say, silent
 from mbats.local.lock import locked
 from mbats.local.service import Launch, Ports, Service, Site
 from mbats.local.state import Record
 
-SERVICES: tuple[Service, ...] = EMULATOR_SERVICES
+SERVICES: tuple[Service, ...] = (*EMULATOR_SERVICES, ARCHIVER_SERVICE)
 
 Condition = Literal["running", "starting", "not answering", "crashed", "stopped"]
 

@@ -9,16 +9,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mbats.gcp.messages import ORDER_EVENTS, RISK_EVENTS, TICKS, tick_schema
+
 MAX_DELIVERY_ATTEMPTS = 5
 _RETENTION = "604800s"  # seven days
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """A subscription of every desk. ``options`` are REST fields, as ``ackDeadlineSeconds``."""
+    """A subscription of every desk. ``options`` are REST fields, as ``ackDeadlineSeconds``.
+
+    A message that was delivered ``attempts`` times in vain becomes a dead letter.
+    """
 
     name: str
     ordered: bool = False
+    attempts: int = MAX_DELIVERY_ATTEMPTS
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -36,7 +42,25 @@ class Topic:
         return f"{self.name}-dead-letter"
 
 
-TOPICS = (Topic("ticks"), Topic("order-events"), Topic("risk-events"), Topic("control"))
+def archive(topic: str) -> str:
+    """Return the subscription that the archiver reads a topic by."""
+    return f"{topic}-to-bigquery"
+
+
+def _archived(topic: str) -> Subscription:
+    # The archiver sends dead letters itself: a delivery in vain is a crash, not a bad message.
+    return Subscription(archive(topic), attempts=100, options={"ackDeadlineSeconds": 60})
+
+
+ARCHIVED = (TICKS, ORDER_EVENTS, RISK_EVENTS)
+"""Topics whose messages end in BigQuery: in the cloud by subscriptions of its own."""
+
+TOPICS = (
+    Topic(TICKS, tick_schema(), (_archived(TICKS),)),
+    Topic(ORDER_EVENTS, subscriptions=(_archived(ORDER_EVENTS),)),
+    Topic(RISK_EVENTS, subscriptions=(_archived(RISK_EVENTS),)),
+    Topic("control"),
+)
 
 Request = tuple[str, str, dict[str, Any]]
 
@@ -64,7 +88,7 @@ def _topic(project: str, topic: Topic) -> Iterator[Request]:
     name = f"{root}/topics/{topic.name}"
     yield "PUT", f"/v1/{name}", body
     for each in topic.subscriptions:
-        policy = {"deadLetterTopic": dead, "maxDeliveryAttempts": MAX_DELIVERY_ATTEMPTS}
+        policy = {"deadLetterTopic": dead, "maxDeliveryAttempts": each.attempts}
         made = _subscription(name) | {"deadLetterPolicy": policy}
         made |= {"enableMessageOrdering": each.ordered, **each.options}
         yield "PUT", f"/v1/{root}/subscriptions/{each.name}", made

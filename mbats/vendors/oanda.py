@@ -42,7 +42,7 @@ PAGE_CANDLES = 5000
 # OANDA has no candle before this.
 FIRST_CANDLE = datetime(2002, 1, 1, tzinfo=UTC)
 
-_ALIGNMENT = {
+ALIGNMENT = {
     "dailyAlignment": 17,
     "alignmentTimezone": "America/New_York",
     "weeklyAlignment": "Friday",
@@ -96,7 +96,7 @@ class OandaVendor:
         while reached < end:
             candles = self._page(instrument, bar, reached, include_first)
             whole = _complete_prefix(candles)
-            page = _table(instrument, bar, whole)
+            page = table_of(instrument, bar, whole)
             page = _between(page, start, end, last)
             if page.num_rows:
                 last = page.column("start")[-1].as_py()
@@ -120,7 +120,7 @@ class OandaVendor:
             "from": start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "count": PAGE_CANDLES,
             "includeFirst": str(include_first),
-            **_ALIGNMENT,
+            **ALIGNMENT,
         }
         answer = self._reader.get(
             lambda: InstrumentsCandles(instrument, params=params),
@@ -170,7 +170,8 @@ def _complete_prefix(candles: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return candles
 
 
-def _table(instrument: str, bar: Granularity, candles: list[dict[str, Any]]) -> pa.Table:
+def table_of(instrument: str, bar: Granularity, candles: list[dict[str, Any]]) -> pa.Table:
+    """Return candles as rows of the desk's bars. Raises :class:`DataError`."""
     starts = _starts(candles)
     try:
         prices = {

@@ -74,7 +74,7 @@ class OandaReader:
                 return answer
             except V20Error as error:
                 if error.code != 429 and error.code < 500:
-                    raise self._refusal(error, what) from error
+                    raise refusal(error, what, self._address) from error
                 tried.append(f"HTTP {error.code}: {_said(error.msg)}")
             except requests.RequestException as error:
                 tried.append(f"{type(error).__name__}: {_short(str(error))}")
@@ -95,16 +95,18 @@ class OandaReader:
             self._sleep(self._next_at - now)
         self._next_at = max(now, self._next_at) + 1 / REQUESTS_PER_SECOND
 
-    def _refusal(self, error: V20Error, what: str) -> MbatsError:
-        said = _said(error.msg)
-        if error.code in (401, 403):
-            return ConfigError(
-                f"OANDA at {self._address} refused the token or the account: {said}",
-                tried=[f"HTTP {error.code}"],
-                mend="set MBATS_OANDA_TOKEN and MBATS_OANDA_ACCOUNT of the environment that "
-                "MBATS_OANDA_ENVIRONMENT names",
-            )
-        return DataError(f"OANDA refused to give {what}: {said}", tried=[f"HTTP {error.code}"])
+
+def refusal(error: V20Error, what: str, address: str) -> MbatsError:
+    """Return what OANDA's refusal means: it stays, however often the request is repeated."""
+    said = _said(error.msg)
+    if error.code in (401, 403):
+        return ConfigError(
+            f"OANDA at {address} refused the token or the account: {said}",
+            tried=[f"HTTP {error.code}"],
+            mend="set MBATS_OANDA_TOKEN and MBATS_OANDA_ACCOUNT of the environment that "
+            "MBATS_OANDA_ENVIRONMENT names",
+        )
+    return DataError(f"OANDA refused to give {what}: {said}", tried=[f"HTTP {error.code}"])
 
 
 def connect(
@@ -114,6 +116,16 @@ def connect(
     clock: Callable[[], float] = time.monotonic,
 ) -> OandaReader:
     """Return a reader of the OANDA that the settings name. Raises :class:`ConfigError`."""
+    api = session(settings)
+    address = TRADING_ENVIRONMENTS[api.environment]["api"]
+    return OandaReader(api, address=address, sleep=sleep, clock=clock)
+
+
+def session(settings: Settings, read_seconds: float = READ_SECONDS) -> API:
+    """Return a new session with the OANDA that the settings name; nothing is sent yet.
+
+    ``read_seconds`` is how long it may be silent. Raises :class:`ConfigError`.
+    """
     environment: str = settings.oanda_environment
     if environment == "sim":
         environment = _register_simulator(settings.oanda_endpoint)
@@ -126,14 +138,12 @@ def connect(
                 mend="make a token on OANDA's site and export MBATS_OANDA_TOKEN",
             )
         token = "simulator"
-    api = API(
+    return API(
         access_token=token,
         environment=environment,
         headers={"Accept-Datetime-Format": "RFC3339"},
-        request_params={"timeout": (CONNECT_SECONDS, READ_SECONDS)},
+        request_params={"timeout": (CONNECT_SECONDS, read_seconds)},
     )
-    address = TRADING_ENVIRONMENTS[environment]["api"]
-    return OandaReader(api, address=address, sleep=sleep, clock=clock)
 
 
 def _register_simulator(endpoint: str | None) -> str:

@@ -273,6 +273,7 @@ def _fill(wire: Json, base: dict[str, Any]) -> OrderFilled:
         closed=tuple(_part(part, wire) for part in wire.get("tradesClosed") or ()),
         reduced=_part(reduced, wire) if reduced else None,
         conversion_rate=_conversion_rate(wire, realised),
+        over=True,  # an OANDA order has one fillingTransactionID: a fill ends it
     )
 
 

@@ -8,7 +8,7 @@ import backtrader as bt
 import pytest
 
 from mbats.backtest.assumptions import Costs
-from mbats.backtest.engine import BacktestSpec, Identity, run_backtest
+from mbats.backtest.engine import BacktestSpec, Identity, run_backtest, run_row
 from mbats.errors import RefusedError
 from mbats.live.candles import Recent
 from mbats.live.inbox import Stop
@@ -362,11 +362,10 @@ def backtest(loaded, ticks, sizer="units:1000"):
     bars = aggregate(columns(ticks), "M1", "test")
     instruments = Rig().broker.instruments
     spec = BacktestSpec([loaded], Decimal(100_000), costs=Costs(slippage_pips=0.0), sizer=sizer)
-    identity = Identity("run-1", datetime(2026, 1, 1, tzinfo=UTC))
-    return run_backtest(
-        spec, [bars], instruments, Conversion("USD", {}), identity,
-        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-    )  # fmt: skip
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    what = (spec, [bars], instruments, Conversion("USD", {}))
+    run = run_row(*what, Identity("run-1", begun))
+    return run_backtest(*what, run, now=lambda: begun)
 
 
 def fills_of(rows):

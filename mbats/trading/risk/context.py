@@ -45,8 +45,9 @@ class Quote:
 class Limits:
     """What an account allows. Amounts are in account currency; None switches a limit off.
 
-    ``bound_pips`` is how far beyond the market an entry may fill. ``daily_loss`` is lost since the last 17:00 New York, ``drawdown`` a fraction of the highest net
-    asset value. ``collar_pips`` bounds how far an order's price may be from the market.
+    ``bound_pips`` is how far beyond the market an entry may fill, ``collar_pips`` how far from it
+    an order's price may be. ``daily_loss`` is lost since the last 17:00 New York, ``drawdown`` a
+    fraction of the highest net asset value.
     """
 
     price_age: timedelta = timedelta(seconds=10)

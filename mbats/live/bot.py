@@ -1,0 +1,442 @@
+"""A bot: one account, one lease, one process, one trading week.
+
+It starts by recovering (:mod:`~mbats.live.recovery`), trades in backtrader's loop, and looks after
+itself once a second: the trading state, the portfolio limits, the checkpoint, signs of life. What
+it cannot explain stops it: positions keep the stops that wait at the broker.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Protocol
+
+from mbats.errors import DataError, MbatsError, NotReadyError
+from mbats.live import valuation
+from mbats.live.adoption import require_owners
+from mbats.live.candles import BarSource
+from mbats.live.control import ControlStore, TradingOrder, set_state
+from mbats.live.events import Event, denial
+from mbats.live.inbox import Item
+from mbats.live.recovery import Surroundings, reconcile, recover
+from mbats.live.session import Assignment, Prepared, claims, prepare_live
+from mbats.live.store import PATIENCE, LiveStore
+from mbats.live.streams import Broken, Connected, Ended, Unreadable
+from mbats.live.trader import Account, Trader
+from mbats.live.transactions import Transaction
+from mbats.trading.risk.context import TradingState
+
+log = logging.getLogger(__name__)
+
+A_SECOND = timedelta(seconds=1)
+HEARTBEAT = timedelta(seconds=10)
+EQUITY = timedelta(minutes=1)
+CHECKPOINT = timedelta(seconds=5)
+BLIND = timedelta(seconds=30)
+"""How long the trading state may be unreadable before the bot only reduces."""
+
+STOPS_EVERYTHING = 7
+"""Exit code of errors that mean a fault in the program or a stranger on the account."""
+
+Row = dict[str, Any]
+
+
+class EventSink(Protocol):
+    """Takes events; what is stored survives this process."""
+
+    def __call__(self, event: Event) -> None:
+        """Take one event, without waiting."""
+        ...
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many events are not known to be stored."""
+        ...
+
+    def flush(self) -> None:
+        """Return when all are stored. Raises :class:`NotReadyError` where they cannot be."""
+        ...
+
+
+class Runs(Protocol):
+    """Where sessions are recorded."""
+
+    def start(self, row: Mapping[str, Any]) -> None:
+        """Record that the session has begun."""
+        ...
+
+    def end(self, row: Mapping[str, Any], error: str | None) -> None:
+        """Record that the session has ended, well or with ``error``."""
+        ...
+
+
+class TakesAndPuts(Protocol):
+    """An inbox."""
+
+    def put(self, item: Item) -> None:
+        """Add an item."""
+        ...
+
+    def take(self, timeout: float) -> Item | None:
+        """Return the next item, waiting at most ``timeout`` seconds."""
+        ...
+
+
+class Continued:
+    """Payload of a control message: the process was stopped for a while and goes on now."""
+
+
+class Suspending:
+    """Payload of a control message: the process is about to be stopped for a while."""
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Payload of a control message: the trading state could not be read, since when."""
+
+    since: datetime
+    error: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a session is to do. ``row`` are further columns of its row in ``risk.run``."""
+
+    account: Account
+    assignments: Sequence[Assignment]
+    until: datetime
+    trace_id: str
+    row: Mapping[str, Any]
+    patience: timedelta = PATIENCE
+    longest_wait: float = 0.25
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Everything outside. ``flatten`` closes all at the broker and takes the reason.
+
+    ``open_stream`` begins to queue transactions. ``rows`` takes rows of a table that no topic
+    carries. ``suspend`` stops this process until it is continued.
+    """
+
+    around: Surroundings
+    inbox: TakesAndPuts
+    source: BarSource
+    events: EventSink
+    control: ControlStore
+    runs: Runs
+    flatten: Callable[[str], None]
+    open_stream: Callable[[], None]
+    rows: Callable[[str, Sequence[Row]], None]
+    suspend: Callable[[], None]
+
+
+class Bot:
+    """One session. :meth:`run` returns when it is over; signals only put items into the inbox."""
+
+    def __init__(self, plan: Plan, ports: Ports) -> None:
+        self._plan = plan
+        self._ports = ports
+        self._clock = ports.around.clock
+        self._account = plan.account.account
+        self._order = TradingOrder()
+        self._breached = False
+        self._blind = False
+        self._checkpointed = 0
+        self._checkpoint_due = self._clock.now()
+        self._newest_quote: datetime | None = None
+        self.live: Prepared | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The run that this session is."""
+        return self._plan.account.run_id
+
+    def run(self) -> None:
+        """Trade until the end of the session, or until told to stop.
+
+        Raises what makes trading on impossible; the run is then marked failed.
+        """
+        row = {
+            **self._plan.row,
+            "run_id": self._plan.account.run_id,
+            "account": self._account,
+            "account_currency": self._plan.account.currency,
+            "started_at": self._clock.now(),
+            "deadline_at": self._plan.until + timedelta(hours=1),
+        }
+        self._order = self._ports.control.read()[0]
+        self._ports.runs.start(row)
+        try:
+            self.live = self._prepared()
+            row["starting_cash"] = self._trader.book.balance
+            self._say_state()
+            self.live.run()
+            self._drain()
+        except BaseException as error:
+            self._fail(row, error)
+            raise
+        row["ending_value"] = self._trader.net_asset_value()
+        self._ports.runs.end({**row, "ended_at": self._clock.now()}, None)
+        log.info("session ended: %s", self.live.store.stopping)
+
+    # The start.
+
+    def _prepared(self) -> Prepared:
+        plan, ports = self._plan, self._ports
+        store = LiveStore(
+            ports.inbox, self._clock, ports.source, plan.patience, on_control=self._control
+        )
+        live = prepare_live(
+            plan.assignments,
+            plan.account.instruments,
+            self._account,
+            store,
+            self._recovered,
+            longest_wait=plan.longest_wait,
+        )
+        store.every(A_SECOND, self._look_after)
+        store.every(HEARTBEAT, self._heartbeat)
+        store.every(EQUITY, self._equity)
+        return live
+
+    def _recovered(self, told: Callable[[Transaction], None]) -> Trader:
+        ports = self._ports
+        trader = recover(self._plan.account, ports.around, self._publish, told, ports.open_stream)
+        require_owners(trader.book, claims(self._plan.assignments))
+        trader.state = self._order.state
+        self._checkpointed = trader.book.cursor
+        return trader
+
+    @property
+    def _trader(self) -> Trader:
+        assert self.live is not None
+        return self.live.trader
+
+    @property
+    def _store(self) -> LiveStore:
+        assert self.live is not None
+        return self.live.store
+
+    # Once a second.
+
+    def _look_after(self, now: datetime) -> None:
+        if now >= self._plan.until:
+            self._store.stopping = "the trading week is over"
+            return
+        self._ports.around.lease.check()
+        self._watch_limits()
+        if now >= self._checkpoint_due:
+            self._checkpoint_due = now + CHECKPOINT
+            self._checkpoint()
+
+    def _watch_limits(self) -> None:
+        """A broken portfolio limit closes everything and halts, once, until a person resumes."""
+        if self._breached:
+            return
+        found = self._trader.breaches()
+        if not found:
+            return
+        self._breached = True
+        why = "; ".join(f"{denied.code}: {denied.detail}" for denied in found)
+        log.critical("portfolio limit broken, flattening: %s", why, extra={"code": found[0].code})
+        self._trader.state = TradingState.HALTED
+        for denied in found:
+            self._tell(denied.code, denied.detail, "critical")
+        self._ports.flatten(why)
+        self._store.read_log_soon()
+
+    def _checkpoint(self) -> None:
+        """Let a restart begin here, if everything told so far is stored elsewhere."""
+        if self._trader.book.cursor == self._checkpointed:
+            return
+        if self._ports.events.unconfirmed:
+            try:
+                self._ports.events.flush()
+            except (OSError, NotReadyError) as error:
+                log.warning("events are not stored yet: %s", error)
+                return
+        cursor = self._trader.book.cursor
+        self._trader.checkpoint()
+        self._checkpointed = cursor
+
+    # Control messages.
+
+    def _control(self, payload: Any) -> None:
+        match payload:
+            case TradingOrder():
+                self._take_order(payload)
+            case Unseen():
+                self._be_careful(payload)
+            case Suspending():
+                self._suspend()
+            case Continued():
+                self._go_on()
+            case Connected() | Broken() | Unreadable():
+                log.info("transaction stream: %s", payload)
+                self._store.read_log_soon()
+            case Ended(error=error):
+                raise error
+            case _:
+                raise DataError(f"A control message that means nothing: {payload!r:.200}")
+
+    def _take_order(self, order: TradingOrder) -> None:
+        was_blind, self._blind = self._blind, False
+        if order.number == self._order.number and not was_blind:
+            return
+        self._order = order
+        self._trader.state = order.state
+        self._breached = self._breached and order.state is TradingState.HALTED
+        self._say_state()
+
+    def _be_careful(self, unseen: Unseen) -> None:
+        if self._blind or self._clock.now() - unseen.since < BLIND:
+            return
+        self._blind = True
+        if self._trader.state is TradingState.ACTIVE:
+            self._trader.state = TradingState.REDUCING
+        detail = f"only reducing: the trading state cannot be read: {unseen.error}"
+        self._tell("STATE_UNREADABLE", detail, "critical")
+
+    def _say_state(self) -> None:
+        order = self._order
+        if order.state is not TradingState.ACTIVE or order.number:
+            said = f"{order.state} by {order.by or 'nobody'}: {order.why}"
+            self._tell(f"BOT_{order.state.upper()}", said, "info")
+
+    def _suspend(self) -> None:
+        """Write down what there is, then stop until somebody continues this process."""
+        self._checkpoint()
+        log.warning("suspended")
+        self._ports.suspend()
+
+    def _go_on(self) -> None:
+        """Nothing known before a suspension holds after it until it has been looked at."""
+        self._ports.around.lease.check()
+        reconcile(self._trader, self._ports.around)
+        self._order = self._ports.control.read()[0]
+        self._trader.state = self._order.state
+        self._tell("BOT_CONTINUED", "suspended and continued; the account reconciles", "info")
+
+    # Signs of life.
+
+    def _heartbeat(self, now: datetime) -> None:
+        quotes = (self._trader.quote(name) for name in self._plan.account.instruments)
+        newest = max((q.time for q in quotes if q is not None), default=None)
+        row = {
+            "source": f"bot-{self._account}",
+            "time": now,
+            "run_id": self._plan.account.run_id,
+            "instance": self._plan.trace_id,
+            "fencing": self._ports.around.lease.fencing,
+            "lag_seconds": None if newest is None else (now - newest).total_seconds(),
+            "transaction_id": str(self._trader.book.cursor),
+            "detail": {
+                "state": self._trader.state,
+                "positions": {k: str(v) for k, v in self._trader.book.positions().items()},
+                "unresolved": len(self._trader.protocol.unresolved),
+                "approved": self._trader.ledger.approved,
+                "sent": self._trader.ledger.sent,
+            },
+        }
+        self._ports.events(Event("heartbeat", row))
+
+    def _equity(self, now: datetime) -> None:
+        context, book = self._trader.context(), self._trader.book
+        positions, rates = context.positions, context.rates
+        notional = {
+            name: (context.notional(name, units) or Decimal(0)) * (1 if units > 0 else -1)
+            for name, units in positions.items()
+        }
+        value, peak = context.net_asset_value, context.peak_value
+        equity = {
+            "run_id": self._plan.account.run_id,
+            "time": now,
+            "net_asset_value": value,
+            "balance": book.balance,
+            "unrealised_pnl": value - book.balance,
+            "drawdown_fraction": float(1 - value / peak) if peak > 0 else 0.0,
+            "gross_exposure": sum(map(abs, notional.values()), Decimal(0)),
+            "net_exposure": sum(notional.values(), Decimal(0)),
+            "margin_used": valuation.margin_used(
+                positions, self._plan.account.instruments, dict(rates)
+            ),
+            "financing": Decimal(0),
+        }
+        self._ports.rows("equity", [equity])
+        self._ports.rows("position", [self._position(n, now, notional) for n in positions])
+
+    def _position(self, name: str, now: datetime, notional: Mapping[str, Decimal]) -> Row:
+        trades = [t for t in self._trader.book.trades.values() if t.instrument == name]
+        units = sum((t.units for t in trades), Decimal(0))
+        cost = sum((t.units * t.price for t in trades), Decimal(0))
+        quote = self._trader.quote(name)
+        price = cost / units if quote is None else (quote.bid if units > 0 else quote.ask)
+        rate = self._trader.rate(name.rsplit("_", 1)[1]) or Decimal(0)
+        return {
+            "run_id": self._plan.account.run_id,
+            "strategy": claims(self._plan.assignments).get(name, ""),
+            "instrument": name,
+            "time": now,
+            "units": units,
+            "average_price": _nine(cost / units),
+            "price": _nine(price),
+            "unrealised_pnl": _nine((price * units - cost) * rate),
+            "notional": _nine(abs(notional[name])),
+        }
+
+    # Telling.
+
+    def _publish(self, event: Event) -> None:
+        row = event.row
+        if row.get("trace_id", "") is None:
+            row = {**row, "trace_id": self._plan.trace_id}
+        self._ports.events(replace(event, row=row))
+        about = {k: row[k] for k in ("strategy", "instrument", "order_key", "code") if row.get(k)}
+        what = row.get("event") or row.get("code") or event.table
+        log.info(
+            "%s %s",
+            event.table,
+            what,
+            extra={**about, "event": what, "trace_id": self._plan.trace_id},
+        )
+
+    def _tell(self, code: str, detail: str, severity: str) -> None:
+        values = {"account": self._account, "severity": severity, "actor": "bot"}
+        run_id = self._plan.account.run_id
+        self._publish(denial(run_id, code, detail, self._clock.now(), values))
+
+    # The end.
+
+    def _drain(self) -> None:
+        """Leave nothing half told: events stored, then a checkpoint. Brackets stay in force."""
+        self._trader.protocol.catch_up()
+        self._ports.events.flush()
+        self._trader.checkpoint()
+
+    def _fail(self, row: Row, error: BaseException) -> None:
+        """Record why it ended; a fault that no one can explain also halts the account."""
+        cause = error.cause if isinstance(error, MbatsError) else f"{type(error).__name__}: {error}"
+        log.critical("session failed: %s", cause, exc_info=error)
+        last = [lambda: self._ports.runs.end({**row, "ended_at": self._clock.now()}, cause)]
+        if isinstance(error, MbatsError) and error.exit_code == STOPS_EVERYTHING:
+            last = [
+                lambda: self._tell(type(error).__name__, cause, "critical"),
+                lambda: self._halt(cause),
+                *last,
+            ]
+        for act in [*last, self._ports.events.flush]:
+            try:
+                act()
+            except (MbatsError, OSError) as problem:
+                log.error("while ending: %s", problem)
+
+    def _halt(self, why: str) -> None:
+        actor = f"bot {self._plan.account.run_id}"
+        set_state(self._ports.control, TradingState.HALTED, actor, why, self._clock.now())
+
+
+def _nine(amount: Decimal) -> Decimal:
+    """Return an amount at the nine decimals that a NUMERIC column holds."""
+    return amount.quantize(Decimal("1e-9"))

@@ -1,0 +1,251 @@
+"""The kill switch: it needs no bot, no strategy and no trust in either.
+
+Halting and reducing write the trading state where every bot looks. Flattening also goes to the
+broker itself, with credentials of its own, and repeats what is harmless to repeat until nothing is
+left. A bot that is dead, frozen or wild changes nothing about that.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Protocol
+
+from mbats.errors import MbatsError, NotReadyError, RefusedError
+from mbats.live.control import ControlStore, TradingOrder, set_state
+from mbats.live.events import Event, denial
+from mbats.live.ports import Clock
+from mbats.trading.risk.context import TradingState
+
+RUN = "kill-switch"
+PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 1.0
+
+
+class NotFlatError(MbatsError):
+    """Positions or orders are left at the broker: act by hand, at once."""
+
+    exit_code = 7
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What is left at the broker. ``orders`` are entries; legs go with their trades.
+
+    ``positions`` are (long units, short units) by instrument, both without sign. ``legs`` are
+    orders that belong to a trade.
+    """
+
+    positions: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    orders: tuple[int, ...] = ()
+    legs: tuple[int, ...] = ()
+
+    @property
+    def flat(self) -> bool:
+        """Whether nothing is left."""
+        return not (self.positions or self.orders or self.legs)
+
+
+class Closer(Protocol):
+    """The broker as the kill switch knows it. What it asks for may be asked any number of times."""
+
+    def holdings(self) -> Holdings:
+        """Return what is left. Raises :class:`NotReadyError` where the broker does not answer."""
+        ...
+
+    def cancel(self, order_id: int) -> str:
+        """Ask for a cancel; return what was said, for people."""
+        ...
+
+    def close(self, instrument: str, *, long: bool, short: bool) -> str:
+        """Ask to close all of the sides that exist; return what was said, for people."""
+        ...
+
+
+@dataclass
+class Report:
+    """What the kill switch did. ``state`` is None where it could not be written."""
+
+    account: str
+    state: TradingOrder | None = None
+    changed: bool = False
+    flat: bool = False
+    seconds: float = 0.0
+    done: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+class KillSwitch:
+    """One account's switch, in the hand of ``actor``.
+
+    ``announce`` tells bots at once (they look for themselves every second); ``audit`` takes a risk
+    event. Neither may stop the switch: what they raise is reported.
+    """
+
+    def __init__(
+        self,
+        account: str,
+        actor: str,
+        store: Callable[[], ControlStore],
+        closer: Closer,
+        clock: Clock,
+        sleep: Callable[[float], None],
+        announce: Callable[[TradingOrder], None],
+        audit: Callable[[Event], None],
+    ) -> None:
+        self._account = account
+        self._actor = actor
+        self._store = store
+        self._closer = closer
+        self._clock = clock
+        self._sleep = sleep
+        self._announce = announce
+        self._audit = audit
+
+    def halt(self, why: str) -> Report:
+        """Forbid every order."""
+        return self._set(TradingState.HALTED, why)
+
+    def reduce(self, why: str) -> Report:
+        """Allow only orders that shrink a position."""
+        return self._set(TradingState.REDUCING, why)
+
+    def resume(self, why: str, prove: Callable[[], None]) -> Report:
+        """Allow trading again, if ``prove`` does not raise: the account must reconcile."""
+        try:
+            prove()
+        except MbatsError as error:
+            self._told(Report(self._account), "RESUME_REFUSED", "error", str(error))
+            raise
+        return self._set(TradingState.ACTIVE, why)
+
+    def flatten(self, why: str, within: timedelta) -> Report:
+        """Halt, cancel every order, close every position; return when nothing is left.
+
+        The halt is written beside the closing, not before it: a store that does not answer must
+        not keep positions open. Raises :class:`NotFlatError` where something is left after
+        ``within``, and :class:`NotReadyError` where all is flat but the halt is not written.
+        """
+        began = self._clock.now()
+        report = Report(self._account)
+        halting = self._halt_aside(why)
+        left = self._close_all(report, began + within)
+        # A bot may have sent an order before it saw the halt: look again after it is written.
+        self._take_halt(report, halting, within)
+        if left is not None and left.flat:
+            left = self._close_all(report, max(self._clock.now(), began + within))
+        report.seconds = (self._clock.now() - began).total_seconds()
+        report.flat = left is not None and left.flat
+        severity = "warning" if report.flat else "critical"
+        said = "; ".join(report.done) or "nothing was open"
+        self._told(report, "FLATTENED" if report.flat else "NOT_FLAT", severity, f"{why}: {said}")
+        self._require(report, left)
+        return report
+
+    def _require(self, report: Report, left: Holdings | None) -> None:
+        if not report.flat:
+            raise NotFlatError(
+                f"Account {self._account} is not flat after {report.seconds:.1f} s.",
+                tried=[f"left: {left}" if left else "the broker did not answer", *report.problems],
+                mend="run `mbats flatten --yes` again, and close by hand on the broker's own site",
+            )
+        if report.state is None:
+            raise NotReadyError(
+                f"Account {self._account} is flat, but the halt could not be written: a bot that "
+                "still runs may trade again.",
+                tried=report.problems,
+                mend="stop the bot, then `mbats halt --yes`",
+            )
+
+    def _close_all(self, report: Report, deadline: datetime) -> Holdings | None:
+        """Cancel and close until flat or late; return what is left, None where nobody knows."""
+        pause = PAUSE_SECONDS
+        while True:
+            left = self._holdings(report)
+            if left is not None and left.flat:
+                return left
+            if left is not None:
+                self._close_once(left, report)
+            if self._clock.now() >= deadline:
+                return left
+            if left is None:
+                self._sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                continue
+            after = self._holdings(report)
+            if after is not None and after.flat:
+                return after
+            self._sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _close_once(self, left: Holdings, report: Report) -> None:
+        """Entries first, so that nothing new opens; legs protect a trade until it is closed."""
+        for order_id in left.orders:
+            report.done.append(f"cancel {order_id}: {self._closer.cancel(order_id)}")
+        for instrument, (long, short) in left.positions.items():
+            said = self._closer.close(instrument, long=bool(long), short=bool(short))
+            report.done.append(f"close {instrument} ({long} long, {short} short): {said}")
+        if not left.positions:
+            for order_id in left.legs:
+                report.done.append(f"cancel {order_id}: {self._closer.cancel(order_id)}")
+
+    def _holdings(self, report: Report) -> Holdings | None:
+        try:
+            return self._closer.holdings()
+        except (NotReadyError, OSError) as error:
+            report.problems.append(str(error))
+            return None
+
+    def _halt_aside(self, why: str) -> Future[Report]:
+        """Write the halt in a thread that may hang without holding up anything, even the end."""
+        halting: Future[Report] = Future()
+
+        def write() -> None:
+            try:
+                halting.set_result(self._set(TradingState.HALTED, why))
+            except Exception as error:  # noqa: BLE001 - handed on, whoever waits for the result raises it
+                halting.set_exception(error)
+
+        threading.Thread(target=write, name="halt", daemon=True).start()
+        return halting
+
+    def _take_halt(self, report: Report, halting: Future[Report], within: timedelta) -> None:
+        try:
+            halted = halting.result(timeout=within.total_seconds())
+        except NotInTime:
+            report.problems.append("the halt was not written in time")
+        except (MbatsError, OSError) as error:
+            report.problems.append(f"the halt was not written: {error}")
+        else:
+            report.state, report.changed = halted.state, halted.changed
+            report.problems += halted.problems
+
+    def _set(self, state: TradingState, why: str) -> Report:
+        report = Report(self._account)
+        report.state, report.changed = set_state(
+            self._store(), state, self._actor, why, self._clock.now()
+        )
+        try:
+            self._announce(report.state)
+        except (MbatsError, OSError) as error:
+            report.problems.append(f"bots were not told at once, they look each second: {error}")
+        if report.changed:
+            self._told(report, f"STATE_{state.upper()}", "warning", why)
+        return report
+
+    def _told(self, report: Report, code: str, severity: str, detail: str) -> None:
+        values = {"account": self._account, "severity": severity, "actor": self._actor}
+        event = denial(f"{RUN}-{self._account}", code, detail, self._clock.now(), values)
+        try:
+            self._audit(event)
+        except (MbatsError, OSError) as error:
+            report.problems.append(f"the audit event {code} was not published: {error}")
+
+
+def refuse_unless_asked(answer: bool) -> None:
+    """Raise :class:`RefusedError` unless a person has said yes."""
+    if not answer:
+        raise RefusedError("Not confirmed: nothing was changed.", mend="add --yes")

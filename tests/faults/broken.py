@@ -1,0 +1,50 @@
+"""Protocols that are wrong on purpose: the fault test must catch every one of them."""
+
+from typing import Any
+
+from oandapyV20 import V20Error
+from oandapyV20.endpoints.orders import OrderDetails
+
+from mbats.live.ports import Answer, Outcome
+from mbats.trading.order import OrderIntent
+from mbats.vendors.oanda_broker import OandaBroker
+from tests.faults import life
+
+
+class ResendsOn404(OandaBroker):
+    """The popular recipe: ask for the order by its client id, and send again on a 404."""
+
+    def place(self, intent: OrderIntent, *, comment: str) -> Answer:
+        answer = super().place(intent, comment=comment)
+        if answer.outcome is not Outcome.UNKNOWN:
+            return answer
+        try:
+            self._api.request(OrderDetails(self._account, f"@{intent.key}"))
+        except V20Error as error:
+            if error.code == 404:
+                return super().place(intent, comment=comment)
+        except Exception:  # noqa: BLE001 - the mutant is careless on purpose
+            return answer
+        return answer
+
+
+class ForgetsEvents(life.MortalEvents):
+    """Says that everything is stored while it is not: checkpoints pass events that then die."""
+
+    @property
+    def unconfirmed(self) -> int:
+        return 0
+
+
+class TakesUnknownForRefused(OandaBroker):
+    """Believes that what was not answered did not happen."""
+
+    def place(self, intent: OrderIntent, *, comment: str) -> Answer:
+        answer = super().place(intent, comment=comment)
+        if answer.outcome is Outcome.UNKNOWN:
+            return Answer(Outcome.REFUSED, detail=answer.detail)
+        return answer
+
+
+BROKERS: dict[str, Any] = {"resend": ResendsOn404, "optimist": TakesUnknownForRefused}
+EVENTS: dict[str, Any] = {"forget": ForgetsEvents}

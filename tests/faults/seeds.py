@@ -1,0 +1,105 @@
+"""One seed from beginning to end: lives, kills, a quiet last life, the audit."""
+
+import faulthandler
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas  # noqa: F401 - pyarrow imports it late: once here, not once a life
+
+from tests.faults import audit as auditor
+from tests.faults import life
+from tests.faults.wire import Channel
+from tests.faults.world import World
+
+_SHOT = -9
+
+
+@dataclass
+class Outcome:
+    seed: int
+    problems: list[str] = field(default_factory=list)
+    figures: dict[str, int] = field(default_factory=dict)
+    kills: list[str] = field(default_factory=list)
+
+
+def run_seed(seed: int, variant: str = "", *, rate: float = 0.12, lives: int = 6) -> Outcome:
+    """Live through a seed and return what does not agree at its end."""
+    with _folder() as folder:
+        world = World(seed, rate=rate, lives=lives)
+        outcome = Outcome(seed, kills=world.kills)
+        for number in range(lives + 2):
+            last = number == lives + 1
+            world.quiet = last
+            said = _one_life(world, folder, number, variant, may_kill=number < lives)
+            if said:
+                outcome.problems.append(f"life {number}: {said}")
+                break
+            if not last:
+                world.pause()
+        try:
+            outcome.problems += auditor.audit(world, folder)
+            outcome.figures = auditor.figures(world, folder)
+        except Exception:  # noqa: BLE001 - a seed that breaks is a seed that fails
+            outcome.problems.append(traceback.format_exc())
+        return outcome
+
+
+def _one_life(world: World, folder: Path, number: int, variant: str, *, may_kill: bool) -> str:
+    """Fork a bot and answer it until it ends; return why it ended badly, or an empty text."""
+    ours, theirs = socket.socketpair()
+    said = folder / f"said-{number}"
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        _be_the_bot(theirs, folder, world.seed, number, variant, said)
+    theirs.close()
+    channel = Channel(ours)
+    try:
+        world.live(channel, pid, may_kill=may_kill)
+    finally:
+        channel.close()
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code in (0, _SHOT):
+        return ""
+    return f"exit code {code}: {said.read_text() if said.exists() else 'it said nothing'}"
+
+
+def _be_the_bot(
+    end: socket.socket, folder: Path, seed: int, number: int, variant: str, said: Path
+) -> None:
+    code = 1
+    try:
+        logging.disable(logging.CRITICAL)
+        faulthandler.disable()
+        life.live(Channel(end), folder, seed, number, variant)
+        code = 0
+    except BaseException as error:  # noqa: BLE001 - the parent must hear of it
+        code = getattr(error, "exit_code", 1)
+        said.write_text("".join(traceback.format_exception(error))[-3000:])
+    finally:
+        os._exit(code)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder in memory: what a SIGKILL leaves is the same there, and no disk is waited for."""
+    memory = Path("/dev/shm")
+    made = tempfile.mkdtemp(prefix="mbats-faults-", dir=memory if memory.is_dir() else None)
+    try:
+        yield Path(made)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    found = run_seed(int(sys.argv[1]), *sys.argv[2:])
+    print(found)

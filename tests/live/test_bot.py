@@ -1,0 +1,391 @@
+"""What a session does around its trading: modes, limits, logs, halting, ending, suspending."""
+
+import json
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from io import StringIO
+
+import backtrader as bt
+import pytest
+
+from mbats.config import Settings
+from mbats.errors import ConfigError, RefusedError
+from mbats.live.bot import Bot, Continued, Plan, Ports, Suspending, Unseen
+from mbats.live.control import MemoryControl, TradingOrder, set_state
+from mbats.live.inbox import Control, Stop
+from mbats.live.limits import parse_limits
+from mbats.live.logs import log_as_json
+from mbats.live.mode import Mode, banner, require_mode, week_end
+from mbats.live.protocol import DoubledOrderError
+from mbats.live.recovery import Surroundings
+from mbats.live.session import Assignment
+from mbats.live.streams import Ended, Stream
+from mbats.live.trader import Account
+from mbats.market.granularity import Granularity
+from mbats.trading.risk.context import Limits, TradingState
+from tests.live.fakes import HeldLease, ManualClock, MemoryJournal
+from tests.live.rig import ACCOUNT, CALM, START, Past, Script, SimBroker, loaded, ticks_at
+
+LIVE_ACCOUNT = "001-001-1000001-001"
+
+
+class Bracket(bt.Strategy):
+    """One bracket on the second bar; every further bar another order."""
+
+    params = (("size", 1000),)
+
+    def next(self):
+        close = self.data.close[0]
+        if not self.position.size:
+            self.buy_bracket(
+                size=self.p.size, exectype=bt.Order.Market,
+                stopprice=close - 0.05, limitprice=close + 0.05,
+            )  # fmt: skip
+
+
+class Sink:
+    def __init__(self):
+        self.stored, self.waiting = [], []
+
+    def __call__(self, event):
+        self.waiting.append(event)
+
+    @property
+    def unconfirmed(self):
+        return len(self.waiting)
+
+    def flush(self):
+        self.stored += self.waiting
+        self.waiting = []
+
+    def codes(self):
+        return [e.row["code"] for e in self.stored + self.waiting if e.table == "risk_event"]
+
+
+class Runs:
+    def __init__(self):
+        self.started, self.ended = [], []
+
+    def start(self, row):
+        self.started.append(dict(row))
+
+    def end(self, row, error):
+        self.ended.append((dict(row), error))
+
+
+class House:
+    """Everything around one account; :meth:`bot` makes one session of it."""
+
+    def __init__(self, limits=CALM, lease=None):
+        self.clock = ManualClock()
+        self.clock.time = START
+        self.broker = SimBroker(["EUR_USD"])
+        self.journal, self.control, self.sink, self.runs = (
+            MemoryJournal(), MemoryControl(), Sink(), Runs(),
+        )  # fmt: skip
+        self.lease = lease or HeldLease()
+        self.limits, self.flattened, self.rows, self.suspended = limits, [], [], []
+
+    def run(self, entries, *, until=None, strategy=Bracket, **parameters):
+        script = Script(entries, self.clock, self.broker, timedelta(seconds=5))
+        script.put = lambda item: None
+        account = Account(ACCOUNT, "USD", "run-1", self.broker.instruments, self.limits)
+        plan = Plan(
+            account, [Assignment("S", loaded(strategy, **parameters), ["EUR_USD"], Granularity.M1)],
+            until or START + timedelta(days=4), "trace-1", {"kind": "paper"}, longest_wait=5.0,
+        )  # fmt: skip
+        around = Surroundings(self.broker, self.journal, self.lease, self.clock, self.clock.advance)
+        ports = Ports(
+            around, script, Past(clock=self.clock), self.sink, self.control, self.runs,
+            self.flattened.append, lambda: None,
+            lambda table, rows: self.rows.extend((table, row) for row in rows),
+            lambda: self.suspended.append(True),
+        )  # fmt: skip
+        self.bot = Bot(plan, ports)
+        self.bot.run()
+
+    def position(self):
+        return self.broker.state().positions.get("EUR_USD", Decimal(0))
+
+
+def at(seconds, item):
+    return (START + timedelta(seconds=seconds), item)
+
+
+CLOSES = ["1.1"] * 6
+
+
+def test_a_session_trades_tells_and_ends_with_a_checkpoint_and_its_brackets_at_the_broker():
+    house = House()
+    house.run(ticks_at(CLOSES))
+    assert house.position() == 1000
+    assert len(house.broker.state().orders) == 2, "stop and target stay"
+    fills = [e.row for e in house.sink.stored if e.table == "fill"]
+    assert [row["units"] for row in fills] == [Decimal(1000)]
+    orders = [e.row for e in house.sink.stored if e.table == "order_event"]
+    assert {row["trace_id"] for row in orders} == {"trace-1"}
+    last = house.journal.records()[-1]
+    assert last["record"] == "checkpoint"
+    assert last["book"]["cursor"] == house.broker.state().last_id
+    (row, error) = house.runs.ended[0]
+    assert error is None
+    assert row["ending_value"] > 0
+
+
+def test_signs_of_life_and_the_equity_curve_are_told():
+    house = House()
+    house.run(ticks_at(CLOSES))
+    beats = [e.row for e in house.sink.stored if e.table == "heartbeat"]
+    assert len(beats) > 20
+    assert beats[-1]["detail"]["approved"] == beats[-1]["detail"]["sent"] == 1
+    equity = [row for table, row in house.rows if table == "equity"]
+    positions = [row for table, row in house.rows if table == "position"]
+    assert len(equity) >= 5
+    assert positions[-1]["units"] == 1000
+    assert positions[-1]["strategy"] == "S"
+
+
+def test_a_second_session_goes_on_where_the_first_was():
+    house = House()
+    house.run(ticks_at(CLOSES))
+    house.run([])
+    assert house.position() == 1000
+    assert [error for _, error in house.runs.ended] == [None, None]
+
+
+def test_a_halted_desk_starts_and_sends_nothing():
+    house = House()
+    set_state(house.control, TradingState.HALTED, "me", "drill", START)
+    house.run(ticks_at(CLOSES))
+    assert house.broker.placed == []
+    assert "KILL_SWITCH" in house.sink.codes()
+    assert "BOT_HALTED" in house.sink.codes()
+
+
+def test_a_halt_in_the_middle_of_a_session_is_obeyed():
+    house = House()
+    order = TradingOrder().next(TradingState.HALTED, "me", "drill", START)
+    house.run([at(30, Control(order)), *ticks_at(CLOSES)])
+    assert house.broker.placed == []
+
+
+def test_a_bot_that_cannot_see_the_state_for_long_only_reduces():
+    house = House()
+    blind = Control(Unseen(START - timedelta(seconds=31), "no answer"))
+    house.run([at(30, blind), *ticks_at(CLOSES)])
+    assert house.broker.placed == []
+    assert "STATE_UNREADABLE" in house.sink.codes()
+    house = House()
+    house.run(
+        [at(30, Control(Unseen(START + timedelta(seconds=25), "a hiccup"))), *ticks_at(CLOSES)]
+    )
+    assert len(house.broker.placed) == 1
+
+
+def test_a_broken_portfolio_limit_flattens_and_halts_once():
+    house = House(replace(CALM, daily_loss=Decimal(1)))
+    house.run(ticks_at(["1.1", "1.1", "1.1", "1.09", "1.09", "1.09"]))
+    assert len(house.flattened) == 1
+    assert house.sink.codes().count("DAILY_LOSS") == 1
+    critical = [e.row for e in house.sink.stored if e.row.get("severity") == "critical"]
+    assert critical
+
+
+def test_an_order_that_was_doubled_stops_everything_and_halts_durably():
+    house = House()
+
+    def doubled():
+        raise DoubledOrderError("Key k made 2 orders.")
+
+    with pytest.raises(DoubledOrderError) as stopped:
+        house.run([*ticks_at(CLOSES), at(200, doubled)])
+    assert stopped.value.exit_code == 7
+    assert house.control.read()[0].state is TradingState.HALTED
+    assert "DoubledOrderError" in house.sink.codes()
+    assert house.runs.ended[0][1] == "Key k made 2 orders."
+    assert len(house.broker.state().orders) == 2, "the position keeps its stop"
+
+
+def test_a_strategy_that_fails_ends_the_session_as_failed_and_touches_nothing():
+    class Failing(bt.Strategy):
+        def next(self):
+            raise ZeroDivisionError("by zero")
+
+    house = House()
+    with pytest.raises(ZeroDivisionError):
+        house.run(ticks_at(CLOSES), strategy=Failing)
+    assert house.runs.ended[0][1] == "ZeroDivisionError: by zero"
+    assert house.broker.placed == []
+
+
+def test_an_expired_token_is_a_clear_stop():
+    house = House()
+    ended = Control(Ended(Stream.TRANSACTIONS, ConfigError("OANDA refused the token.")))
+    with pytest.raises(ConfigError, match="refused the token"):
+        house.run([at(30, ended), *ticks_at(CLOSES)])
+    assert house.broker.placed == []
+
+
+def test_a_lost_lease_stops_the_bot_before_it_sends():
+    lease = HeldLease()
+    house = House(lease=lease)
+
+    def lose():
+        lease.held = False
+
+    with pytest.raises(RefusedError, match="lease"):
+        house.run([at(30, lose), *ticks_at(CLOSES)])
+    assert house.broker.placed == []
+
+
+def test_the_session_ends_with_the_trading_week():
+    house = House()
+    house.run(ticks_at(CLOSES), until=START + timedelta(seconds=70))
+    assert house.clock.time < START + timedelta(seconds=80)
+    assert house.runs.ended[0][1] is None
+
+
+def test_a_stop_ends_the_session_well():
+    house = House()
+    house.run([at(100, Stop("SIGTERM")), *ticks_at(CLOSES)])
+    assert house.runs.ended[0][1] is None
+    assert house.sink.waiting == []
+
+
+def test_a_suspended_bot_checkpoints_first_and_reconciles_before_it_goes_on():
+    house = House()
+    house.run([*ticks_at(CLOSES), at(200, Control(Suspending())), at(210, Control(Continued()))])
+    assert house.suspended == [True]
+    assert "BOT_CONTINUED" in house.sink.codes()
+
+
+def test_a_continued_bot_whose_account_changed_refuses_to_go_on():
+    house = House()
+
+    def stranger():
+        from tests.live.fakes import intent
+
+        house.broker.place(intent(99), comment="")
+        house.broker.committed.clear()
+        return Control(Continued())
+
+    with pytest.raises(RefusedError, match="does not reconcile"):
+        house.run([*ticks_at(CLOSES), at(200, stranger)])
+
+
+# Input that is bad: a named denial or a clear stop, never an order.
+
+
+@pytest.mark.parametrize(
+    ("tick", "code"),
+    [
+        ({"bid": Decimal("1.2"), "ask": Decimal("1.1")}, "BAD_PRICE"),
+        ({"tradeable": False}, "STALE_PRICE"),
+        ({"time": START + timedelta(days=1)}, "STALE_PRICE"),
+    ],
+    ids=["negative spread", "not tradeable", "a clock that jumped"],
+)
+def test_a_bad_newest_price_is_denied_by_name(tick, code):
+    house = House()
+    bad = replace(ticks_at(["1.1"])[0], **{"time": START + timedelta(seconds=59), **tick})
+    house.run([*ticks_at(["1.1"]), at(59, lambda: bad), at(65, lambda: None)])
+    assert house.broker.placed == []
+    assert code in house.sink.codes()
+
+
+@pytest.mark.parametrize(
+    ("size", "code"),
+    [(float("nan"), "BAD_SIZE"), (float("inf"), "BAD_SIZE"), (10**9, "UNITS_CAP")],
+)
+def test_a_bad_size_is_denied_by_name(size, code):
+    house = House()
+    house.run(ticks_at(CLOSES), size=size)
+    assert house.broker.placed == []
+    assert any(code in found for found in house.sink.codes()), house.sink.codes()
+
+
+def test_nan_prices_from_a_strategy_are_denied_by_name():
+    class Nan(bt.Strategy):
+        def next(self):
+            self.buy(size=1000, exectype=bt.Order.Limit, price=float("nan"))
+
+    house = House()
+    house.run(ticks_at(CLOSES), strategy=Nan)
+    assert house.broker.placed == []
+    assert any("PRICE" in code for code in house.sink.codes()), house.sink.codes()
+
+
+# Modes.
+
+
+def settings(**changes):
+    return Settings(**{"oanda_environment": "live", "live_accounts": LIVE_ACCOUNT, **changes})
+
+
+def test_live_money_needs_environment_arm_and_list():
+    require_mode(settings(), Mode.LIVE, LIVE_ACCOUNT, armed=True)
+    for wrong, armed, account in (
+        (settings(), False, LIVE_ACCOUNT),
+        (settings(live_accounts=""), True, LIVE_ACCOUNT),
+        (settings(oanda_environment="practice"), True, LIVE_ACCOUNT),
+        (settings(), True, "001-001-1000001-002"),
+    ):
+        with pytest.raises(RefusedError, match="not armed") as refused:
+            require_mode(wrong, Mode.LIVE, account, armed=armed)
+        assert any(line.endswith("no") for line in refused.value.tried)
+
+
+def test_practice_never_touches_the_live_environment_and_arm_means_live():
+    with pytest.raises(RefusedError, match="would trade live money"):
+        require_mode(settings(), Mode.PRACTICE, LIVE_ACCOUNT, armed=False)
+    with pytest.raises(RefusedError, match="no meaning"):
+        require_mode(settings(), Mode.PAPER, LIVE_ACCOUNT, armed=True)
+    require_mode(settings(oanda_environment="sim"), Mode.PRACTICE, LIVE_ACCOUNT, armed=False)
+
+
+def test_the_banner_says_which_money():
+    assert "REAL MONEY" in banner(Mode.LIVE, "A", "OANDA live")
+    assert "no money" in banner(Mode.PAPER, "A", "")
+    assert "PAPER" in banner(Mode.PAPER, "A", "")
+    assert "no money" in banner(Mode.PRACTICE, "A", "OANDA practice")
+
+
+def test_a_week_ends_on_friday_at_five_in_new_york():
+    assert week_end(datetime(2026, 11, 23, 12, tzinfo=UTC)) == datetime(
+        2026, 11, 27, 22, tzinfo=UTC
+    )
+    assert week_end(datetime(2026, 11, 28, 12, tzinfo=UTC)) == datetime(2026, 12, 4, 22, tzinfo=UTC)
+
+
+def test_limits_are_read_by_name():
+    limits = parse_limits(["units=5", "price-age=3", "drawdown=off", "open_orders=7"])
+    assert limits == replace(
+        Limits(), units=Decimal(5), price_age=timedelta(seconds=3), drawdown=None, open_orders=7
+    )
+    for wrong in ("unit=5", "units", "units=many", "units=-1", "price_age=off"):
+        with pytest.raises(ConfigError):
+            parse_limits([wrong])
+
+
+def test_logs_are_json_with_the_order_and_never_the_token():
+    stream = StringIO()
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        log_as_json({"account": "A"}, ["very-secret"], stream)
+        logging.getLogger("x").warning(
+            "token very-secret", extra={"order_key": "k", "strategy": "S", "trace_id": "t"}
+        )
+        try:
+            raise ValueError("very-secret")
+        except ValueError:
+            logging.getLogger("x").exception("failed")
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert lines[0]["order_key"] == "k"
+    assert (lines[0]["strategy"], lines[0]["trace_id"], lines[0]["account"]) == ("S", "t", "A")
+    assert "very-secret" not in stream.getvalue()
