@@ -81,7 +81,7 @@ def load_session(
         )
     loaded = _strategy(run, choice)
     vendor = choice.vendor or run["vendor"]
-    names = list(choice.instruments or run["instruments"])
+    names = list(choice.instruments or _traded(run).get(loaded.name) or run["instruments"])
     granularity = Granularity.parse(str(run["granularity"]))
     began = granularity.start_of(run["started_at"])
     lead = timedelta(microseconds=granularity.micros or 0) * WARM_UP_BARS + _QUIET
@@ -92,7 +92,7 @@ def load_session(
         run={**run, "vendor": vendor},
         loaded=loaded,
         granularity=granularity,
-        sizer=_sizer(run, choice),
+        sizer=_sizer(run, choice, loaded.name),
         instruments={n: described.get(n) or catalogue.instrument(n) for n in names},
         ticks={n: ticks_from_table(table) for n, table in tables.items() if table.num_rows},
         conversion=Conversion(str(run["account_currency"]), {}),
@@ -118,10 +118,11 @@ def _strategy(run: Mapping[str, Any], choice: Choice) -> LoadedStrategy:
         raise ConfigError(
             f"Run {run['run_id']} traded several strategies.",
             tried=names,
-            mend="name one and its instruments: --strategy NAME --instruments EUR_USD",
+            mend="name one: --strategy NAME",
         )
     name = choice.strategy or names[0]
-    if name not in names or (len(names) > 1 and not choice.instruments):
+    said = bool(choice.instruments or name in _traded(run))
+    if name not in names or (len(names) > 1 and not said):
         raise ConfigError(
             f"Which instruments strategy {name} traded in run {run['run_id']} is not said.",
             tried=names,
@@ -140,8 +141,15 @@ def _strategy(run: Mapping[str, Any], choice: Choice) -> LoadedStrategy:
     return replace(loaded, name=name, parameters=parameters)
 
 
-def _sizer(run: Mapping[str, Any], choice: Choice) -> str:
-    sizer = choice.sizer or run["assumptions"].get("sizer")
+def _traded(run: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+    """Return which strategy traded which instruments, as far as the run says."""
+    traded: Mapping[str, Sequence[str]] = run["assumptions"].get("traded", {})
+    return traded
+
+
+def _sizer(run: Mapping[str, Any], choice: Choice, strategy: str) -> str:
+    said = run["assumptions"].get("sizer")
+    sizer = choice.sizer or (said.get(strategy) if isinstance(said, Mapping) else said)
     if not sizer:
         raise ConfigError(
             f"Run {run['run_id']} does not say how it sized its orders.",

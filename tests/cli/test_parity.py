@@ -186,6 +186,27 @@ def test_without_record_nothing_is_stored(run_parity, named):
     assert risk.noted == []
 
 
+def test_one_of_several_strategies_is_replayed_on_its_own_instruments(named, file):
+    made = traded(named)
+    several = {
+        "strategy": "mine+other",
+        "parameters": {"mine": {"every": 3}, "other": {}},
+        "instruments": ["EUR_USD", "USD_JPY"],
+        "assumptions": {
+            "sizer": {"mine": "units:1000", "other": "units:7"},
+            "traded": {"mine": ["EUR_USD"], "other": ["USD_JPY"]},
+        },
+    }
+    risk = Risk(stored_session("run-1", made, **several))
+    master = Master(tick_rows(made.ticks["EUR_USD"]))
+    choice = Choice(strategy="mine", file=str(file))
+    found = load_session("run-1", risk, master, choice, START + 90 * MINUTE)
+    assert (list(found.instruments), found.sizer) == (["EUR_USD"], "units:1000")
+    report = compare(found)
+    assert len(report.differences) == len(made.fills)
+    assert report.parity
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "match"),
     [
