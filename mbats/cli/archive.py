@@ -26,7 +26,7 @@ def archive(
 ) -> None:
     """Store ticks, order events and risk events in BigQuery until SIGTERM or Ctrl-C.
 
-    Part of the local stack: `mbats up` runs it. Every line of its output is one JSON object, always.
+    Part of the local stack: `mbats up` runs it. Its output is one JSON object a line, always.
     """
     settings = context.settings()
     if settings.profile != "local":
