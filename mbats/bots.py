@@ -243,6 +243,9 @@ def _row(asked: Session, settings: Settings) -> dict[str, Any]:
         "assumptions": {
             "mode": asked.mode.upper(),
             "environment": settings.oanda_environment,
+            "sizer": {a.name: a.sizer for a in asked.assignments},
+            "traded": {a.name: list(a.instruments) for a in asked.assignments},
+            "strategy_file": {a.name: a.loaded.file_hash for a in asked.assignments},
             "limits": {k: None if v is None else str(v) for k, v in vars(asked.limits).items()},
         },
         "git_sha": _git_sha(),

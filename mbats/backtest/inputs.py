@@ -72,7 +72,7 @@ def load_inputs(
     ]
     described = {i.name: i for i in market.instruments(vendor)}
     instruments = {name: described.get(name) or catalogue.instrument(name) for name in names}
-    conversion = _conversion(market, bars, instruments, vendor, account_currency)
+    conversion = conversion_for(market, bars, instruments, vendor, account_currency)
     return Inputs(bars, instruments, conversion)
 
 
@@ -110,7 +110,7 @@ def _stored(market: MarketData) -> list[str]:
     ]
 
 
-def _conversion(
+def conversion_for(
     market: MarketData,
     bars: Sequence[Bars],
     instruments: Mapping[str, Instrument],

@@ -16,7 +16,7 @@ import pyarrow as pa
 from mbats import schemas
 from mbats.backtest.result import RESULT_TABLES, RunResult
 from mbats.errors import DataError, RefusedError
-from mbats.gcp.batch import table_of
+from mbats.gcp.batch import plain_rows, table_of
 from mbats.gcp.warehouse import Warehouse, Write
 
 RUN_LIFE = timedelta(hours=24)
@@ -131,6 +131,19 @@ class RiskStore:
                 schema, {"run_id": run["run_id"]}, order_by=_reading_order(schema.columns)
             )
         return RunResult(run=run, tables=tables)
+
+    def events(self, run_id: str) -> list[dict[str, Any]]:
+        """Return the rows of ``risk.risk_event`` of a run, in order of time."""
+        schema = schemas.table("risk", "risk_event")
+        return plain_rows(
+            schema, self._warehouse.read(schema, {"run_id": run_id}, order_by=["time", "event_id"])
+        )
+
+    def note(self, event: Mapping[str, Any]) -> bool:
+        """Store one row of ``risk.risk_event``; False where its id is there already."""
+        schema = schemas.table("risk", "risk_event")
+        stored = self._warehouse.merge(schema, table_of(schema, [event]), insert_only=True)
+        return bool(stored.inserted)
 
     def _one(self, prefix: str) -> dict[str, Any]:
         found = self._warehouse.query(

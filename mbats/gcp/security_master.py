@@ -66,6 +66,25 @@ class SecurityMaster:
         )
         return table.cast(BAR_SCHEMA)
 
+    def ticks(
+        self,
+        instrument: str,
+        vendor: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> pa.Table:
+        """Return the recorded price updates with time in [start, end), each once, ascending."""
+        schema = schemas.table("security_master", "tick")
+        found = self._warehouse.read(
+            schema,
+            {"instrument": instrument, "vendor": vendor, "time": (start, end)},
+            order_by=["time", "published_at", "event_id"],
+        )
+        first: dict[Any, int] = {}
+        for index, event in enumerate(found.column("event_id").to_pylist()):
+            first.setdefault(event, index)
+        return found.take(list(first.values()))
+
     def merge(self, table: str, rows: Sequence[dict[str, Any]]) -> MergeCount:
         """Store rows of another security-master table on its natural key.
 

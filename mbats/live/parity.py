@@ -1,0 +1,292 @@
+"""A session against its replay, trade by trade: what differs, by how much, and why."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+
+from mbats.live.differences import NOTHING, Difference, Parts, Quotes, Reason, Report, split, total
+from mbats.live.protocol import Fate
+from mbats.live.replay import Expected, Row, Session, replay, tick_bars, until
+from mbats.market.bars import Bars
+from mbats.market.newyork import instant, to_datetime
+from mbats.trading.order import parent_key
+
+
+def compare(session: Session, tolerance_pips: Decimal = Decimal(1)) -> Report:
+    """Replay ``session`` and return how it differs from what happened.
+
+    A live fill further than ``tolerance_pips`` from what was quoted, beyond the slippage that the
+    replay assumes, counts as unexplained. Raises :class:`~mbats.errors.DataError` for a session
+    that cannot be replayed.
+    """
+    expected = {e.key: e for e in replay(session)}
+    on_seen = None
+    if session.seen:
+        seen = replay(session, _whole(session))
+        on_seen = {e.key: e.side for e in seen if e.price is not None}
+    return Comparison(session, expected, on_seen, tolerance_pips).report()
+
+
+def _whole(session: Session) -> dict[str, Bars]:
+    """Return the bars the session saw; those of an instrument it kept none of are the ticks'."""
+    return {**tick_bars(session), **session.seen}
+
+
+class Comparison:
+    """One run of :func:`compare`: live fills and replayed orders by key."""
+
+    def __init__(
+        self,
+        session: Session,
+        expected: Mapping[str, Expected],
+        on_seen: Mapping[str, str] | None,
+        tolerance_pips: Decimal,
+    ) -> None:
+        self._session = session
+        self._expected = expected
+        self._on_seen = on_seen
+        self._tolerance = tolerance_pips
+        self._quotes = {name: Quotes(ticks) for name, ticks in session.ticks.items()}
+        self._live: dict[str, list[Row]] = {}
+        for fill in sorted(_once(session.fills), key=lambda f: (f["time"], f["event_id"])):
+            if fill["instrument"] in session.instruments:
+                self._live.setdefault(fill["order_key"], []).append(fill)
+        self._missed = missed_bars(session)
+        self._live_position: dict[str, Decimal] = {}
+        self._replay_position: dict[str, Decimal] = {}
+        self._root: dict[str, str] = {}  # why the positions differ, by instrument
+
+    def report(self) -> Report:
+        """Return every order of either side, in order of time."""
+        self._carry()
+        replayed = [key for key, e in self._expected.items() if e.price is not None]
+        keys = dict.fromkeys([*self._live, *replayed])
+        found = [self._difference(key) for key in sorted(keys, key=self._moment)]
+        return Report(str(self._session.run["run_id"]), found, self._missed)
+
+    def _carry(self) -> None:
+        firsts: dict[str, Row] = {}
+        for fill in sorted((f[0] for f in self._live.values()), key=lambda f: f["time"]):
+            firsts.setdefault(fill["instrument"], fill)
+        for name, fill in firsts.items():
+            held = fill["position_units"] - _signed(fill)
+            self._live_position[name] = held
+            if held:
+                self._root[name] = f"{Reason.CARRIED}: {held} units held before the session"
+
+    def _moment(self, key: str) -> tuple[datetime, str]:
+        times = [fill["time"] for fill in self._live.get(key, ())[:1]]
+        expected = self._expected.get(key)
+        if expected is not None and expected.filled_at is not None:
+            times.append(expected.filled_at)
+        return min(times), key
+
+    def _difference(self, key: str) -> Difference:
+        fills, expected = self._live.get(key, []), self._expected.get(key)
+        if expected is not None and expected.price is None:
+            expected = None
+        name = fills[0]["instrument"] if fills else self._expected[key].instrument
+        root = self._root.get(name)
+        if expected is None:
+            found = self._only_live(key, fills, root)
+        elif not fills:
+            found = self._only_replay(expected, root)
+        elif fills[0]["side"] != expected.side:
+            found = self._opposite(expected, fills, root)
+        else:
+            found = self._both(expected, fills, root)
+        self._move(found)
+        return found
+
+    def _move(self, found: Difference) -> None:
+        """Take both positions on; remember why, where they part, until they meet again."""
+        sign = 1 if found.side == "buy" else -1
+        name, zero = found.instrument, NOTHING
+        live = self._live_position.get(name, zero) + sign * (found.live_units or zero)
+        other = self._replay_position.get(name, zero) + sign * (found.replay_units or zero)
+        self._live_position[name], self._replay_position[name] = live, other
+        if live == other:
+            self._root.pop(name, None)
+        else:
+            self._root.setdefault(name, f"{found.reason}: {found.key}")
+
+    def _only_live(self, key: str, fills: Sequence[Row], root: str | None) -> Difference:
+        first = fills[0]
+        known = self._expected.get(key)
+        reason, detail = Reason.UNEXPLAINED, "the replay does not send this order"
+        if known is not None:
+            detail = "the replay sends this order, and it does not fill"
+        if root is not None:
+            reason, detail = _after(root)
+        elif self._on_seen is not None and key in self._on_seen:
+            reason, detail = Reason.MISSED_TICK, self._bars_before(first)
+        return Difference(
+            key, first["time"], first["instrument"], first["side"], first["role"] or "",
+            reason, detail,
+            live_units=total(f["units"] for f in fills), live_price=_average(fills),
+        )  # fmt: skip
+
+    def _only_replay(self, expected: Expected, root: str | None) -> Difference:
+        told = self._told(expected)
+        reason, detail = Reason.UNEXPLAINED, "no live order and nobody said why"
+        if told is not None:
+            reason, detail = told
+        elif root is not None:
+            reason, detail = _after(root)
+        elif self._on_seen is not None and expected.key not in self._on_seen:
+            seen = {"instrument": expected.instrument, "time": expected.decided_at}
+            reason, detail = Reason.MISSED_TICK, self._bars_before(seen)
+        return Difference(
+            expected.key, expected.filled_at or expected.decided_at, expected.instrument,
+            expected.side, expected.role, reason, detail,
+            replay_units=expected.units, replay_price=expected.price,
+        )  # fmt: skip
+
+    def _opposite(self, expected: Expected, fills: Sequence[Row], root: str | None) -> Difference:
+        side, reason, detail = fills[0]["side"], Reason.UNEXPLAINED, ""
+        if root is not None:
+            reason, detail = _after(root)
+        elif self._on_seen is not None and self._on_seen.get(expected.key) == side:
+            reason, detail = Reason.MISSED_TICK, self._bars_before(fills[0])
+        detail = f"a {side}, in the replay a {expected.side}" + (detail and f": {detail}")
+        return Difference(
+            expected.key, fills[0]["time"], expected.instrument, side, expected.role,
+            reason, detail, total(f["units"] for f in fills), -expected.units,
+            _average(fills), expected.price,
+        )  # fmt: skip
+
+    def _both(self, expected: Expected, fills: Sequence[Row], root: str | None) -> Difference:
+        instrument = self._session.instruments[expected.instrument]
+        parts, worst = Parts(), NOTHING
+        quotes = self._quotes.get(expected.instrument)
+        for fill in fills:
+            quote = None if quotes is None else quotes.at(fill["time"])
+            part, slippage = split(fill, expected, quote, self._rate(fill))
+            parts, worst = parts + part, max(worst, slippage / instrument.pip, key=abs)
+        units = total(fill["units"] for fill in fills)
+        reason, detail = _largest(parts)
+        if units != expected.units:
+            reason, detail = self._units(expected, units, root)
+        if parts.unquoted:
+            reason, detail = Reason.UNEXPLAINED, "no quote was recorded by the time of the fill"
+        elif abs(worst) > self._tolerance:
+            reason = Reason.UNEXPLAINED
+            detail = f"filled {worst:.2f} pips from the recorded quote"
+        return Difference(
+            expected.key, fills[0]["time"], expected.instrument, expected.side, expected.role,
+            reason, detail, units, expected.units, _average(fills), expected.price, parts, worst,
+        )  # fmt: skip
+
+    def _units(self, expected: Expected, units: Decimal, root: str | None) -> tuple[Reason, str]:
+        about = f"{units} units, not {expected.units}"
+        asked = [
+            o["units"]
+            for o in self._session.orders
+            if o["order_key"] == expected.key and o["event"] in ("submitted", "accepted")
+        ]
+        if asked and units < asked[0]:
+            return Reason.PARTIAL, f"{units} units of {asked[0]} were filled"
+        if root is not None:
+            return _after(root)
+        if not self._session.sizer.startswith("units:"):
+            return Reason.SIZING, f"{about}: the sizer {self._session.sizer} goes by account value"
+        return Reason.UNEXPLAINED, about
+
+    def _told(self, expected: Expected) -> tuple[Reason, str] | None:
+        """Return what the session said about an order that did not fill."""
+        own = {expected.key, parent_key(expected.key)}
+        events = [
+            e for e in self._session.events if e["order_key"] in own and e["code"] != Fate.PLACED
+        ]
+        events.sort(key=lambda e: (e["severity"] == "info", e["time"]))
+        for event in events:
+            return Reason.DENIED, f"{event['code']}: {event['detail']}"
+        for order in self._session.orders:
+            if order["order_key"] == expected.key and order["event"] in _ENDS:
+                return Reason.DENIED, f"{order['event']}: {order['reason'] or 'no reason given'}"
+        return self._told_without_key(expected)
+
+    def _told_without_key(self, expected: Expected) -> tuple[Reason, str] | None:
+        """Return what was said within the decision's window: an order that never had a key."""
+        start = to_datetime(
+            self._session.granularity.bar_start(
+                instant(expected.decided_at) - np.timedelta64(1, "us")
+            )
+        )
+        window = max(timedelta(seconds=10), (expected.decided_at - start) / 60)
+        for event in self._session.events:
+            about = (event["order_key"], event["instrument"])
+            late = event["time"] - expected.decided_at
+            if about == (None, expected.instrument) and timedelta(0) <= late <= window:
+                ticks = event["code"] == "LATE_TICKS"
+                reason = Reason.MISSED_TICK if ticks else Reason.DENIED
+                return reason, f"{event['code']}: {event['detail']}"
+        return None
+
+    def _bars_before(self, row: Row) -> str:
+        ends = [end for name, end in self._missed if name == row["instrument"]]
+        before = [end for end in ends if end <= row["time"]]
+        if not before:
+            return "the bars it decided on are not those of the recorded ticks"
+        return f"the bar that ended {before[-1]:%Y-%m-%d %H:%M:%S} was another one live"
+
+    def _rate(self, fill: Row) -> Decimal:
+        if fill["conversion_rate"] is not None:
+            return Decimal(fill["conversion_rate"])
+        quote = self._session.instruments[fill["instrument"]].quote
+        moment = np.array([instant(fill["time"])])
+        return Decimal(repr(float(self._session.conversion.rate(quote).at(moment)[0])))
+
+
+_ENDS = ("rejected", "expired", "canceled")
+_PRICE_REASONS = (Reason.SPREAD, Reason.SLIPPAGE, Reason.LATENCY)
+
+
+def missed_bars(session: Session) -> list[tuple[str, datetime]]:
+    """Return instrument and end of the session's bars that its recorded ticks make otherwise."""
+    found: list[tuple[datetime, str]] = []
+    ended = session.run["ended_at"]
+    for name, bars in tick_bars(session).items():
+        seen = session.seen.get(name)
+        if seen is None:
+            continue
+        ours, theirs = _by_end(until(bars, ended)), _by_end(until(seen, ended))
+        found += [
+            (end, name) for end in ours.keys() | theirs.keys() if ours.get(end) != theirs.get(end)
+        ]
+    return [(name, end) for end, name in sorted(found)]
+
+
+def _by_end(bars: Bars) -> dict[datetime, tuple[float, ...]]:
+    prices = zip(*(np.round(part, 9).tolist() for part in bars.mid), strict=True)
+    return dict(zip(map(to_datetime, bars.end), prices, strict=True))
+
+
+def _once(fills: Iterable[Row]) -> list[Row]:
+    """Return each event once: deliveries may repeat, the event id is the same."""
+    return list({fill["event_id"]: fill for fill in fills}.values())
+
+
+def _signed(fill: Row) -> Decimal:
+    return Decimal(fill["units"] if fill["side"] == "buy" else -fill["units"])
+
+
+def _average(fills: Sequence[Row]) -> Decimal:
+    if len(fills) == 1:
+        return Decimal(fills[0]["price"])
+    units = total(fill["units"] for fill in fills)
+    return total(fill["units"] * fill["price"] for fill in fills) / units
+
+
+def _after(root: str) -> tuple[Reason, str]:
+    carried = root.startswith(Reason.CARRIED)
+    return (Reason.CARRIED if carried else Reason.FOLLOWS), f"positions differed already: {root}"
+
+
+def _largest(parts: Parts) -> tuple[Reason, str]:
+    sizes = [abs(parts.spread), abs(parts.slippage), abs(parts.latency)]
+    if not any(sizes):
+        return Reason.SAME, ""
+    return _PRICE_REASONS[sizes.index(max(sizes))], ""
