@@ -49,11 +49,12 @@ def demo(
     with _quiet(as_json), _stack(keep) as services:
         for title, command in STEPS:
             _step(ctx.find_root().command, title, command)
+        fills = _bot()
     # The two that were written last, also where a stored run was shown again.
     reports = (context.settings().home / "reports").glob("*.html")
     sheets = sorted(reports, key=lambda sheet: sheet.stat().st_mtime)[-BACKTESTS:]
     if as_json:
-        emit_json({"services": services, "tear_sheets": sheets})
+        emit_json({"services": services, "tear_sheets": sheets, "fills": fills})
         return
     people.print()
     people.print(table("Addresses", ("service", "address"), services))
@@ -92,6 +93,30 @@ def _step(mbats: Any, title: str, command: str) -> None:
     people.print(f"({time.monotonic() - began:.1f} s)", style="dim")
     if code:
         raise typer.Exit(code)
+
+
+def _bot() -> list[dict[str, Any]]:
+    """Run a bot on a simulated OANDA for half a minute; show and return its fills."""
+    from mbats.live_demo import run_demo
+
+    people.print("\n[bold]A bot trades a simulated OANDA, from price stream to fill (30 s)[/]")
+    shown = run_demo(context.settings().home / "demo")
+    columns = ("time", "instrument", "side", "units", "price", "profit", "position")
+    rows = [
+        (
+            f"{fill['time']:%H:%M:%S}",
+            fill["instrument"],
+            fill["side"],
+            f"{fill['units']:,.0f}",
+            f"{fill['price']:.5f}",
+            f"{fill['realised_pnl']:,.4f}",
+            f"{fill['position_units']:,.0f}",
+        )
+        for fill in shown.fills
+    ]
+    people.print(table("Its fills", columns, rows, right=columns[3:]))
+    people.print(f"{shown.ticks:,} prices; net asset value {shown.net_asset_value:,.2f}")
+    return shown.fills
 
 
 def _title(title: str, command: str) -> None:
