@@ -18,7 +18,7 @@ from mbats.config import Settings
 from mbats.local import processes, topology
 from mbats.local.emulators import BUCKETS
 from mbats.local.exports import bq_line, exports
-from mbats.local.stack import Stack
+from mbats.local.stack import SERVICES, Stack
 
 pytestmark = pytest.mark.emulators
 
@@ -95,9 +95,9 @@ def pubsub_client(settings, kind):
     return kind(transport=transport(channel=grpc.insecure_channel(settings.pubsub_endpoint)))
 
 
-def test_down_leaves_no_process_of_the_emulators(own_stack):
+def test_down_leaves_no_process_of_the_stack(own_stack):
     own_stack.up()
-    assert len(processes.tagged(own_stack.home)) == 3
+    assert set(processes.tagged(own_stack.home)) == {each.name for each in SERVICES}
     own_stack.down()
     assert processes.tagged(own_stack.home) == {}
     assert {each.condition for each in own_stack.status()} == {"stopped"}
