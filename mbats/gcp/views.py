@@ -64,6 +64,13 @@ def _apply(client: bigquery.Client, name: str, sql: str, dry_run: bool) -> Chang
     found = find_table(client, name)
     if found is not None and (found.view_query or "").strip() == sql:
         return Change(name, "unchanged")
-    if not dry_run:
+    view = bigquery.Table(name)
+    view.view_query = sql
+    if not dry_run and found is None:
+        client.create_table(view)
+    elif not dry_run:
+        # The statement changes the view also on local-bigquery, which takes an update's text but
+        # not its meaning; the update keeps the text as written, as Terraform does.
         client.query(f"CREATE OR REPLACE VIEW `{name}` AS\n{sql}").result()
+        client.update_table(view, ["view_query"])
     return Change(name, "changed" if found is not None else "created")

@@ -20,6 +20,8 @@ from mbats.local.emulators import BUCKETS
 from mbats.local.exports import bq_line, exports
 from mbats.local.stack import SERVICES, Stack
 
+NAMES = [each.name for each in SERVICES]
+
 pytestmark = pytest.mark.emulators
 
 
@@ -64,7 +66,7 @@ def test_data_survives_when_every_emulator_is_killed(own_stack):
     assert {each.condition for each in own_stack.status()} == {"crashed"}
 
     again = own_stack.up()
-    assert set(again.started) == {"storage", "bigquery", "pubsub"}
+    assert set(again.started) == set(NAMES)
     assert {each.service: each.addresses for each in own_stack.status()} == before
     rows = bigquery_client(settings).query_and_wait("SELECT id, price FROM fx.bar")
     assert [tuple(row) for row in rows] == [(1, Decimal("1.08745"))]
@@ -97,7 +99,7 @@ def pubsub_client(settings, kind):
 
 def test_down_leaves_no_process_of_the_stack(own_stack):
     own_stack.up()
-    assert set(processes.tagged(own_stack.home)) == {each.name for each in SERVICES}
+    assert set(processes.tagged(own_stack.home)) == set(NAMES)
     own_stack.down()
     assert processes.tagged(own_stack.home) == {}
     assert {each.condition for each in own_stack.status()} == {"stopped"}
@@ -170,11 +172,11 @@ def test_the_command_line_starts_and_stops_a_stack_of_its_own(stack, tmp_path):
         return json.loads(ran.stdout)
 
     try:
-        assert mbats("up")["started"] == ["storage", "bigquery", "pubsub"]
+        assert mbats("up")["started"] == NAMES
         assert {row["from"] for row in mbats("config", "show") if "grpc" in row["setting"]} == {
             str(home / "stack.json")
         }
         assert [f for f in mbats("doctor") if f["level"] == "wrong"] == []
     finally:
-        assert mbats("down")["stopped"] == ["bigquery", "pubsub", "storage"]
+        assert mbats("down")["stopped"] == sorted(NAMES)
     assert processes.tagged(Settings(home=home).home.resolve()) == {}
