@@ -32,7 +32,7 @@ $(SETUP): $(UV) requirements/library.txt requirements/dev.txt pyproject.toml
 	@touch $@
 
 .PHONY: demo
-demo: $(SETUP) ## the whole desk on this machine: real FX history, two backtests, results to look at
+demo: $(SETUP) ## the whole desk on this machine: real FX history, two backtests, a bot on a simulated OANDA
 	@$(BIN)/mbats demo
 
 .PHONY: test
