@@ -97,7 +97,7 @@ def _step(mbats: Any, title: str, command: str) -> None:
 
 def _bot() -> list[dict[str, Any]]:
     """Run a bot on a simulated OANDA for half a minute; show and return its fills."""
-    from mbats.live_demo import run_demo
+    from mbats.desk.paper_demo import run_demo
 
     people.print("\n[bold]A bot trades a simulated OANDA, from price stream to fill (30 s)[/]")
     shown = run_demo(context.settings().home / "demo")

@@ -34,7 +34,7 @@ def flatten(
     left; run it again, it repeats nothing that does harm.
     """
     from mbats.desk import Desk
-    from mbats.switchboard import kill_switch
+    from mbats.desk.switch import kill_switch
 
     meant = account_of(account)
     confirm(f"Close everything on account {meant} and halt it?", yes, as_json)

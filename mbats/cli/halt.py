@@ -28,7 +28,7 @@ def halt(
 
     Their stops stay at the broker. It survives restarts, until `mbats resume`."""
     from mbats.desk import Desk
-    from mbats.switchboard import state_switch
+    from mbats.desk.switch import state_switch
 
     meant = account_of(account)
     confirm(f"Halt account {meant}?", yes, as_json)

@@ -50,7 +50,7 @@ def live(
     Start-up is recovery: nothing is traded before the account reconciles. SIGTERM and Ctrl-C stop
     it cleanly; brackets stay at the broker. Logs are JSON lines on standard error.
     """
-    from mbats.bots import Session, run_session
+    from mbats.desk.bot import Session, run_session
     from mbats.live.limits import parse_limits
     from mbats.live.logs import log_as_json
     from mbats.live.mode import Mode, week_end

@@ -26,7 +26,7 @@ def reduce(
 ) -> None:
     """Allow only orders that shrink a position, until `mbats resume`."""
     from mbats.desk import Desk
-    from mbats.switchboard import state_switch
+    from mbats.desk.switch import state_switch
 
     meant = account_of(account)
     confirm(f"Only let positions of account {meant} shrink?", yes, as_json)

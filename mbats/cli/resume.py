@@ -30,7 +30,7 @@ def resume(
     the broker's log add up to.
     """
     from mbats.desk import Desk
-    from mbats.switchboard import kill_switch, proof
+    from mbats.desk.switch import kill_switch, proof
 
     meant = account_of(account)
     confirm(f"Let account {meant} trade again?", yes, as_json)

@@ -19,7 +19,7 @@ YesFlag = Annotated[bool, typer.Option("--yes", help="do not ask")]
 
 def account_of(given: str | None) -> str:
     """Return the account that is meant."""
-    from mbats.switchboard import account_of as resolve
+    from mbats.desk.switch import account_of as resolve
 
     return resolve(context.settings(), given)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from mbats.config import Settings
-from mbats.desk import Desk
+from mbats.desk.stores import Desk
+from mbats.desk.switch import journal_name, kill_switch
 from mbats.errors import ConfigError, MbatsError
 from mbats.gcp.control import ControlObject
 from mbats.gcp.journal import ObjectJournal
@@ -30,10 +31,10 @@ from mbats.live.mode import Mode, banner, require_mode
 from mbats.live.recovery import Surroundings
 from mbats.live.session import Assignment
 from mbats.live.trader import Account
+from mbats.live.wall_clock import WallClock
 from mbats.local.paper import is_paper, paper_account, tick_instruments
 from mbats.market.instrument import Instrument
 from mbats.market.tick import Tick
-from mbats.switchboard import WallClock, journal_name, kill_switch
 from mbats.trading.risk.context import Limits
 from mbats.vendors.oanda import OandaVendor
 from mbats.vendors.oanda_broker import OandaBroker

@@ -2,29 +2,21 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from mbats.config import Settings
-from mbats.desk import Desk
+from mbats.desk.stores import Desk
 from mbats.errors import ConfigError
 from mbats.gcp.control import ControlObject
 from mbats.live.control import ControlStore, TradingOrder, encode
 from mbats.live.events import Event
 from mbats.live.killswitch import Closer, Holdings, KillSwitch
 from mbats.live.recovery import prove_clean
+from mbats.live.wall_clock import WallClock
 
 CONTROL_TOPIC = "control"
 TELLING_SECONDS = 3.0
 """How long telling others may take: they look for themselves, and the audit is in the state too."""
-
-
-class WallClock:
-    """The time of day."""
-
-    def now(self) -> datetime:
-        """Return it, in UTC."""
-        return datetime.now(UTC)
 
 
 def account_of(settings: Settings, given: str | None) -> str:
