@@ -17,7 +17,6 @@ from mbats.live.ports import Answer, Broker, Clock, Journal, Lease
 from mbats.live.protocol import Fate, OrderProtocol, Verdict
 from mbats.live.transactions import Transaction
 from mbats.market.instrument import Instrument
-from mbats.market.newyork import instant
 from mbats.market.session import FX
 from mbats.trading.order import OrderIntent, OrderType
 from mbats.trading.risk import portfolio
@@ -115,7 +114,9 @@ class Trader:
         self._quotes: dict[str, Quote] = {}
         self._recent: deque[Sent] = deque()
         self.state = TradingState.ACTIVE
-        self._marks = marks or DayMarks(_trading_day(clock.now()), book.balance, book.balance)
+        self._marks = marks or DayMarks(
+            FX.day_of(clock.now()).date.isoformat(), book.balance, book.balance
+        )
 
     @property
     def book(self) -> Book:
@@ -195,7 +196,8 @@ class Trader:
         rates, positions = self._rates(), self.book.positions()
         value = self.net_asset_value()
         used = valuation.margin_used(positions, self._account.instruments, rates)
-        self._marks.update(_trading_day(now), value)
+        day = FX.day_of(now)
+        self._marks.update(day.date.isoformat(), value)
         while self._recent and now - self._recent[0].time >= timedelta(minutes=1):
             self._recent.popleft()
         return RiskContext(
@@ -206,7 +208,7 @@ class Trader:
             margin_available=max(value - used, Decimal(0)),
             day_start_value=self._marks.start,
             peak_value=self._marks.peak,
-            session_open=bool(FX.is_open(instant(now))),
+            session_open=day.is_open,
             instruments=self._account.instruments,
             quotes=self._quotes,
             rates=rates,
@@ -272,7 +274,3 @@ class Trader:
         for event in self._writer.events(transaction):
             self._publish(event)
         self._told(transaction)
-
-
-def _trading_day(moment: datetime) -> str:
-    return str(FX.trading_day(instant(moment)))

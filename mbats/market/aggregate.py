@@ -136,11 +136,10 @@ class BarBuilder:
         With neither, the bar that holds ``at`` is not known and is left out. What was open in this
         builder is dropped. Raises :class:`~mbats.errors.DataError` for a bar of another series.
         """
-        start = self.granularity.start_of(at)
+        start, end = self.granularity.span_of(at)
         self._forming = None
         self._unknown_from = datetime.max.replace(tzinfo=UTC)
-        self._quiet_until = self.granularity.end_of(start)
-        self._closed_until = start
+        self._closed_until, self._quiet_until = start, end
         if forming is not None:
             self._require_own(forming, at)
             self._closed_until, self._quiet_until = forming.start, forming.end
@@ -188,8 +187,7 @@ class BarBuilder:
         """
         if now < self._quiet_until:
             return []
-        self._closed_until = self.granularity.start_of(now)
-        self._quiet_until = self.granularity.end_of(now)
+        self._closed_until, self._quiet_until = self.granularity.span_of(now)
         self._unknown_from = datetime.max.replace(tzinfo=UTC)
         return self._close()
 
@@ -218,8 +216,8 @@ class BarBuilder:
             self.count.untradeable += 1
 
     def _open(self, time: datetime) -> _Forming:
-        start = self.granularity.start_of(time)
-        bar = self._forming = _Forming(start, self.granularity.end_of(start), time)
+        start, end = self.granularity.span_of(time)
+        bar = self._forming = _Forming(start, end, time)
         self._closed_until, self._quiet_until = bar.start, bar.end
         return bar
 

@@ -7,7 +7,7 @@ day's last bar is an hour shorter or longer; the market is closed then.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import cast
@@ -100,13 +100,27 @@ class Granularity(StrEnum):
             return newyork.from_micros(np.where(last, table[index + 1], ends))
         return newyork.from_micros(table[self._next_first_day(index)])
 
+    def span_of(self, at: datetime) -> tuple[datetime, datetime]:
+        """Return start and end of the bar that the aware datetime ``at`` is in, in UTC.
+
+        The same as :meth:`bar_start` and :meth:`bar_end` of one instant, at a hundredth of the
+        cost: a live bot asks with every bar.
+        """
+        utc = newyork.in_utc(at)
+        hour = utc.replace(minute=0, second=0, microsecond=0)
+        step = _STEPS_OF_AN_HOUR.get(self)
+        if step is None:
+            return _span_of_hour(self, hour)
+        start = utc - (utc - hour) % step
+        return start, start + step
+
     def start_of(self, at: datetime) -> datetime:
         """Return the start of the bar that the aware datetime ``at`` is in, in UTC."""
-        return newyork.to_datetime(self.bar_start(newyork.instant(at)))
+        return self.span_of(at)[0]
 
     def end_of(self, at: datetime) -> datetime:
         """Return the end of the bar that the aware datetime ``at`` is in, in UTC."""
-        return newyork.to_datetime(self.bar_end(self.bar_start(newyork.instant(at))))
+        return self.span_of(at)[1]
 
     def starts(self, start: Times, end: Times) -> Times:
         """Return the starts of all bars in [start, end), ascending, open market or not."""
@@ -143,6 +157,20 @@ class Granularity(StrEnum):
     def _next_first_day(self, index: Ints) -> Ints:
         firsts = _CALENDAR_FIRST[self]()
         return np.searchsorted(firsts, firsts[index], side="right")
+
+
+_STEPS_OF_AN_HOUR = {
+    each: timedelta(microseconds=cast(int, each.micros))
+    for each in Granularity
+    if each._divides_hour
+}
+
+
+@lru_cache(maxsize=256)
+def _span_of_hour(granularity: Granularity, hour: datetime) -> tuple[datetime, datetime]:
+    """Return the bar that a whole hour is in, for bars that begin and end on whole hours."""
+    start = granularity.bar_start(newyork.instant(hour))
+    return newyork.to_datetime(start), newyork.to_datetime(granularity.bar_end(start))
 
 
 @lru_cache(maxsize=1)

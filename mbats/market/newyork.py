@@ -86,11 +86,16 @@ def from_micros(micros: Ints | int) -> Times:
 
 def instant(at: datetime) -> Times:
     """Return an aware datetime as a datetime64[us] array of no dimension, in UTC."""
+    return np.asarray(in_utc(at).replace(tzinfo=None), dtype="datetime64[us]")
+
+
+def in_utc(at: datetime) -> datetime:
+    """Return an aware datetime in UTC. Raises :class:`~mbats.errors.DataError` for another."""
     if at.tzinfo is None:
         raise DataError(
             f"{at} has no time zone.", mend="pass an aware datetime, for example in UTC"
         )
-    return np.asarray(at.astimezone(UTC).replace(tzinfo=None), dtype="datetime64[us]")
+    return at.astimezone(UTC)
 
 
 def to_datetime(time: Times) -> datetime:

@@ -6,7 +6,8 @@ financing (the rollover), three days of it on Wednesday because settlement skips
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
 from typing import Protocol, cast
 
 import numpy as np
@@ -59,6 +60,14 @@ class Rollover:
     days: int
 
 
+@dataclass(frozen=True)
+class TradingDay:
+    """From 17:00 New York to the next, named by the ``date`` it ends on; closed at weekends."""
+
+    date: date
+    is_open: bool
+
+
 class FxCalendar:
     """The FX week: Sunday 17:00 to Friday 17:00 New York."""
 
@@ -74,6 +83,11 @@ class FxCalendar:
         17:00 itself belongs to the day it opens. Weekend instants get Saturday or Sunday.
         """
         return newyork.trading_dates(newyork.day_index(times))
+
+    def day_of(self, at: datetime) -> "TradingDay":
+        """Return the trading day of the aware datetime ``at``; quick, for one that asks often."""
+        # Days begin and end on whole hours of UTC: 17:00 New York is 21:00 or 22:00.
+        return _day_of_hour(newyork.in_utc(at).replace(minute=0, second=0, microsecond=0))
 
     def holiday(self, times: Times) -> Flags:
         """Say for each instant whether its trading day is Christmas Day or New Year's Day.
@@ -158,6 +172,12 @@ def calendar(name: str) -> Calendar:
             f"There is no calendar {name!r}.", tried=list(_CALENDARS), mend="use one of these"
         )
     return _CALENDARS[name]
+
+
+@lru_cache(maxsize=64)
+def _day_of_hour(hour: datetime) -> TradingDay:
+    at = newyork.instant(hour)
+    return TradingDay(cast(date, FX.trading_day(at).item()), bool(FX.is_open(at)))
 
 
 def _weekday(dates: Times) -> Flags:

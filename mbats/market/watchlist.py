@@ -29,7 +29,7 @@ _UNREADABLE = (
     BadZipFile, InvalidFileException, zlib.error,
     SyntaxError,  # malformed XML: the common base of xml.etree's and lxml's errors
     KeyError, ValueError, TypeError, AttributeError, IndexError, EOFError, OSError,
-    NotImplementedError,  # zipfile's word for a compression or encryption it has not
+    RuntimeError,  # zipfile's word for a member that is encrypted, and for a method it has not
 )  # fmt: skip
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 _MEND = f"save it as .xlsx with the sheets {' and '.join(SHEETS)}, each with a column {COLUMN}"

@@ -40,6 +40,13 @@ def test_open_means_sunday_to_friday_17_new_york(at: datetime) -> None:
     assert FX.is_open(times(at)).tolist() == [17 <= hours < 5 * 24 + 17]
 
 
+@given(instants)
+def test_the_day_of_one_instant_is_that_of_arrays(at: datetime) -> None:
+    day = FX.day_of(at)
+    assert [day.date] == FX.trading_day(times(at)).tolist()
+    assert [day.is_open] == FX.is_open(times(at)).tolist()
+
+
 @given(sundays, st.sampled_from([g for g in Granularity if g.micros]))
 def test_every_week_has_the_same_number_of_bars(sunday: datetime, bar: Granularity) -> None:
     week_end = sunday + timedelta(weeks=1)  # wall-clock arithmetic: 167 to 169 hours
