@@ -27,6 +27,7 @@ from mbats.schemas import TableSchema
 PULL_MESSAGES = 1_000  # the most that Pub/Sub gives at once
 BATCH_MESSAGES = 5_000
 WAIT_SECONDS = 0.5
+IDLE_SECONDS = 0.25
 ACK_SECONDS = 60
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 
@@ -70,8 +71,11 @@ class Archiver:
         pause_s = FIRST_PAUSE_S
         while not stopping.is_set():
             try:
-                self.drain(stopping, once=True)
+                count = self.drain(stopping, once=True)
                 pause_s = FIRST_PAUSE_S
+                if not count:
+                    # The emulator may answer an empty pull at once: do not ask without a pause.
+                    stopping.wait(IDLE_SECONDS)
             except NotReadyError as error:
                 self._say("waiting", {"cause": error.cause, "mend": error.mend})
                 stopping.wait(pause_s)

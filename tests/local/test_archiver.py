@@ -219,3 +219,20 @@ def test_a_bigquery_that_does_not_answer_is_waited_for(rig):
     rig.archiver(Flaky(rig.desk.warehouse, times=3)).run(Waiting(rig.said))
     assert sum(event == "waiting" for event, _ in rig.said) == 3
     assert rig.counts() == [2] * 4
+
+
+class FirstPause(threading.Event):
+    """Is set by its first wait, and remembers how long that was to be."""
+
+    asked_s = None
+
+    def wait(self, timeout=None):
+        self.asked_s = timeout
+        self.set()
+        return True
+
+
+def test_an_idle_archiver_pauses_between_pulls(rig):
+    stopping = FirstPause()
+    rig.archiver().run(stopping)
+    assert stopping.asked_s and stopping.asked_s > 0
