@@ -19,28 +19,17 @@ locals {
     MBATS_OANDA_TOKEN = { secret = name, version = var.secret_versions[name] }
   } : {} }
 
-  # Jobs of the desk image, by name. `token` names the secret a job cannot do without.
-  _job_specs = {
-    backtest  = { account = "backtest", args = ["backtest"], cpu = "2", memory = "4Gi", hours = 2, retries = 1 }
-    download  = { account = "download", args = ["data", "load"], cpu = "1", memory = "2Gi", hours = 3, retries = 2 }
-    halt      = { account = "halt", args = ["halt"], cpu = "1", memory = "512Mi", hours = 1, retries = 3, token = local.token_secret }
-    parity    = { account = "parity", args = ["parity"], cpu = "2", memory = "4Gi", hours = 2, retries = 1 }
-    reconcile = { account = "reconcile", args = ["reconcile"], cpu = "1", memory = "1Gi", hours = 1, retries = 1, token = local.token_secret }
-    sweep     = { account = "backtest", args = ["sweep"], cpu = "2", memory = "4Gi", hours = 12, retries = 1, parallelism = 0 }
-    train     = { account = "train", args = ["train"], cpu = "4", memory = "8Gi", hours = 12, retries = 0 }
+  # What a job needs of the broker: an environment, and the secret that holds its token. A job that
+  # trades is not made without it.
+  _brokers = {
+    none    = { env = {}, secrets = {}, ready = true }
+    history = { env = { MBATS_OANDA_ENVIRONMENT = "practice" }, secrets = local.token["oanda-practice-token"], ready = true }
+    trading = { env = local.broker_env, secrets = local.token[local.token_secret], ready = length(local.token[local.token_secret]) > 0 }
   }
-  jobs = { for name, job in local._job_specs : name => job if var.images.desk != "" && (
-    try(job.token, null) == null ? true : length(local.token[job.token]) > 0
-  ) }
 
-  _job_env = {
-    download = { MBATS_OANDA_ENVIRONMENT = "practice" }
-    halt     = local.broker_env
-  }
-  _job_secrets = {
-    download = local.token["oanda-practice-token"] # without it the free vendors still work
-    halt     = local.token[local.token_secret]
-  }
+  # The file says which jobs there are; the local stack reads it too.
+  _job_specs = { for name, job in yamldecode(file("${path.module}/../containers/jobs.yaml")) : name => merge({ broker = "none", parallelism = 1 }, job) }
+  jobs       = { for name, job in local._job_specs : name => job if var.images[job.image] != "" && local._brokers[job.broker].ready }
 
   bots = { for name, bot in local._bots : name => bot if var.images.desk != "" && length(local.token[bot.token_secret]) > 0 }
 }
@@ -52,19 +41,19 @@ module "jobs" {
   project_id          = var.project_id
   region              = var.region
   name                = each.key
-  image               = var.images.desk
+  image               = var.images[each.value.image]
   args                = each.value.args
   service_account     = trimprefix(local.members[each.value.account], "serviceAccount:")
   network             = local.run_network
   deletion_protection = local.live
   resources           = { cpu = each.value.cpu, memory = each.value.memory }
-  env                 = merge(local.desk_env, contains(["halt", "reconcile"], each.key) ? local.broker_env : lookup(local._job_env, each.key, {}))
-  secrets             = contains(["halt", "reconcile"], each.key) ? local._job_secrets.halt : lookup(local._job_secrets, each.key, {})
+  env                 = merge(local.desk_env, local._brokers[each.value.broker].env)
+  secrets             = local._brokers[each.value.broker].secrets
   iam                 = local.job_iam[each.key]
 
   task = {
     max_retries     = each.value.retries
-    parallelism     = try(each.value.parallelism, 1)
+    parallelism     = each.value.parallelism
     timeout_seconds = each.value.hours * 3600
   }
 
