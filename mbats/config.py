@@ -57,6 +57,9 @@ class Settings(BaseModel):
         None, description="address of the local Cloud Storage, http://host:port"
     )
     pubsub_endpoint: str | None = Field(None, description="address of the local Pub/Sub, host:port")
+    cloud_run_endpoint: str | None = Field(
+        None, description="address of the local Cloud Run, http://host:port"
+    )
     oanda_environment: Literal["sim", "practice", "live"] = Field(
         "sim", description="which OANDA the desk talks to"
     )
@@ -81,7 +84,13 @@ class Settings(BaseModel):
         return f"{self.bucket_prefix or self.project}-{name}"
 
 
-ENDPOINTS = ("bigquery_endpoint", "bigquery_grpc", "storage_endpoint", "pubsub_endpoint")
+ENDPOINTS = (
+    "bigquery_endpoint",
+    "bigquery_grpc",
+    "storage_endpoint",
+    "pubsub_endpoint",
+    "cloud_run_endpoint",
+)
 SECRETS = ("oanda_token", "oanda_kill_token")
 
 

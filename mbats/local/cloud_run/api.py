@@ -24,6 +24,7 @@ from mbats.local.cloud_run.runner import Machine, Runner
 from mbats.local.cloud_run.store import Store
 
 CREATOR = "local@mbats.invalid"
+_LETTERS = string.ascii_lowercase + string.digits
 _LONGEST_WAIT = 3600.0  # seconds
 
 
@@ -59,6 +60,8 @@ class Api:
         before = self._store.job(name)
         _match(request.job.etag, before.etag)
         made = self._new_job(name, request.job)
+        if _wanted(made) == _wanted(before):
+            return self._done(before, request.validate_only)
         for field in ("uid", "create_time", "creator", "execution_count"):
             setattr(made, field, getattr(before, field))
         made.latest_created_execution = before.latest_created_execution
@@ -277,8 +280,7 @@ class Api:
 
     def _new_execution(self, job: run.Job, template: run.ExecutionTemplate) -> run.Execution:
         now, uid = self._clock.now(), self._uuid()
-        letters = string.ascii_lowercase + string.digits
-        name = f"{job.name}/executions/{last(job.name)}-{_some(self._chance, letters)}"
+        name = self._execution_name(job.name)
         return run.Execution(
             name=name,
             uid=uid,
@@ -296,12 +298,24 @@ class Api:
             template=template.template,
             reconciling=True,
             conditions=conditions.pending(now),
-            log_uri=self._machine.log_folder(name).as_uri(),
+            log_uri=self._machine.log_uri(name),
             etag=_etag(uid, 1),
         )
 
+    def _execution_name(self, job: str) -> str:
+        while True:  # executions of one name in two projects would share a folder of logs
+            letters = "".join(self._chance.choices(_LETTERS, k=5))
+            name = f"{job}/executions/{last(job)}-{letters}"
+            if not self._machine.log_folder(name).exists():
+                return name
+
     def _uuid(self) -> str:
         return str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
+
+
+def _wanted(job: run.Job) -> run.Job:
+    """Return the part of a job that a user sets."""
+    return run.Job(labels=job.labels, annotations=job.annotations, template=job.template)
 
 
 def _tasks(execution: run.Execution) -> list[run.Task]:
@@ -325,15 +339,11 @@ def _tasks(execution: run.Execution) -> list[run.Task]:
             execution_environment=template.execution_environment,
             reconciling=True,
             index=index,
-            log_uri=f"{execution.log_uri}/task-{index}-attempt-0.log",
+            log_uri=f"{execution.log_uri}/{index}",
             etag=_etag(execution.uid, index),
         )
         for index in range(execution.task_count)
     ]
-
-
-def _some(chance: random.Random, letters: str) -> str:
-    return "".join(chance.choice(letters) for _ in range(5))
 
 
 def _etag(uid: str, generation: int) -> str:

@@ -39,8 +39,9 @@ class Container:
         self._process = process
         self._exit = asyncio.ensure_future(process.wait())
         self.pid = process.pid
+        self.started = 0.0  # it may have ended before anybody could ask
         with suppress(*_Gone):
-            self.started: float = psutil.Process(process.pid).create_time()
+            self.started = psutil.Process(process.pid).create_time()
 
     @classmethod
     async def start(

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from mbats.local.cloud_run.api import Api
+from mbats.local.cloud_run.log_pages import LogPages
 from mbats.local.cloud_run.methods import METHODS, Method, plain
 from mbats.local.cloud_run.refusals import Refusal, invalid, not_found
 
@@ -48,10 +49,12 @@ class Rest:
         return not_found(f"{request.method} {path}")
 
 
-def application(api: Api) -> Starlette:
-    """Return the REST API as an ASGI application."""
+def application(api: Api, logs: LogPages) -> Starlette:
+    """Return the REST API, and the logs that it points at, as an ASGI application."""
     rest = Rest(api)
     app = Starlette()
+    app.add_route("/logs/{execution}", logs.execution)
+    app.add_route("/logs/{execution}/{index:int}", logs.task)
     app.add_route("/{path:path}", rest.answer, methods=["GET", "POST", "PATCH", "DELETE", "PUT"])
     return app
 

@@ -28,6 +28,8 @@ Halt = Literal["cancelled", "stopped"]
 class Machine:
     """Where containers run: the images, the folder they work in, their variables and logs.
 
+    ``logs_url`` is where people read what ``logs`` holds.
+
     ``base`` is what every container gets, ``secrets`` what a job may ask for by name. ``width``
     is how many tasks run at once where the job leaves that open; ``grace`` how many seconds a
     task has from SIGTERM to SIGKILL.
@@ -38,6 +40,7 @@ class Machine:
     logs: Path
     base: Mapping[str, str]
     secrets: Mapping[str, str]
+    logs_url: str
     tag: str
     width: int
     grace: float = GRACE
@@ -45,6 +48,10 @@ class Machine:
     def log_folder(self, execution: str) -> Path:
         """Return the folder of an execution's logs, one file an attempt of a task."""
         return self.logs / last(execution)
+
+    def log_uri(self, execution: str) -> str:
+        """Return the address of an execution's logs."""
+        return f"{self.logs_url}/{last(execution)}"
 
     def log(self, execution: str, index: int, attempt: int) -> Path:
         """Return the log of an attempt (0 is the first) of a task."""

@@ -18,6 +18,7 @@ from mbats.local.cloud_run.api import Api
 from mbats.local.cloud_run.clients import Addresses
 from mbats.local.cloud_run.clock import Clock, WallClock
 from mbats.local.cloud_run.container import GRACE
+from mbats.local.cloud_run.log_pages import LogPages
 from mbats.local.cloud_run.proxy import Front, Proxy, Say
 from mbats.local.cloud_run.runner import Machine, Runner
 from mbats.local.cloud_run.store import Store
@@ -91,47 +92,65 @@ async def start(config: Config) -> Server:
         stack.callback(_lock(folder / "lock").close)
         store = Store(folder)
         stack.callback(store.close)
-        machine = _machine(config, folder)
+        listening = _listen(config.doors.http)
+        stack.callback(listening.close)
+        machine = _machine(config, folder, _port(listening))
         runner = Runner(store, machine, config.clock)
         for name in runner.recover():
             config.say(f"failed {name}: an earlier server stopped while it ran")
         api = Api(store, runner, machine, config.clock, config.chance)
         try:
-            server = await _open(config, folder, api, runner, stack)
+            await _serve_rest(api, machine, listening, stack)
+            server = await _open(config, folder, api, runner, _port(listening), stack)
         except (OSError, RuntimeError) as error:
-            raise NotReadyError(
-                f"The local Cloud Run cannot listen: {error}.", mend="mbats doctor"
-            ) from error
+            raise _taken(error) from error
         server._stack = stack.pop_all()
         return server
 
 
 async def _open(
-    config: Config, folder: Path, api: Api, runner: Runner, stack: AsyncExitStack
+    config: Config,
+    folder: Path,
+    api: Api,
+    runner: Runner,
+    rest_port: int,
+    stack: AsyncExitStack,
 ) -> Server:
     grpc_server, grpc_port = await rpc.serve(api, HOST, config.doors.grpc)
     stack.push_async_callback(grpc_server.stop, 0.2)
-    rest_port = await _serve_rest(api, config.doors.http, stack)
     made = certificates.ensure(folder / "tls", config.clock.now())
     front = await Front(made, grpc_port, rest_port).serve(HOST, 0)
     stack.callback(front.close)
-    proxy = Proxy(_port(front), config.say)
+    proxy = Proxy(_port(front.sockets[0]), config.say)
     listening = await proxy.serve(HOST, config.doors.proxy)
     stack.callback(listening.close)
     addresses = Addresses(
         http=f"{HOST}:{rest_port}",
         grpc=f"{HOST}:{grpc_port}",
-        proxy=f"{HOST}:{_port(listening)}",
+        proxy=f"{HOST}:{_port(listening.sockets[0])}",
         authority=made.authority,
     )
     return Server(api, runner, proxy, addresses)
 
 
-async def _serve_rest(api: Api, port: int, stack: AsyncExitStack) -> int:
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        raise _taken(error) from error
+
+
+def _taken(error: Exception) -> NotReadyError:
+    return NotReadyError(f"The local Cloud Run cannot listen: {error}.", mend="mbats doctor")
+
+
+async def _serve_rest(
+    api: Api, machine: Machine, listening: socket.socket, stack: AsyncExitStack
+) -> None:
+    application = rest.application(api, LogPages(machine.logs))
     settings = uvicorn.Config(
-        rest.application(api), log_level="warning", lifespan="off", timeout_graceful_shutdown=1
+        application, log_level="warning", lifespan="off", timeout_graceful_shutdown=1
     )
-    listening = socket.create_server((HOST, port))
     server = _Quiet(settings)
     serving = asyncio.ensure_future(server.serve(sockets=[listening]))
 
@@ -140,15 +159,15 @@ async def _serve_rest(api: Api, port: int, stack: AsyncExitStack) -> int:
         await serving
 
     stack.push_async_callback(stop)
-    return int(listening.getsockname()[1])
 
 
-def _machine(config: Config, folder: Path) -> Machine:
+def _machine(config: Config, folder: Path, port: int) -> Machine:
     secrets = {name: config.variables[name] for name in environ.SECRETS if name in config.variables}
     return Machine(
         containers=config.containers.resolve(),
         workdir=config.workdir.resolve(),
         logs=folder / "logs",
+        logs_url=f"http://{HOST}:{port}/logs",
         base=environ.base(config.variables),
         secrets=secrets,
         tag=str(folder),
@@ -169,5 +188,5 @@ def _lock(file: Path) -> IO[str]:
     return holder
 
 
-def _port(server: asyncio.Server) -> int:
-    return int(server.sockets[0].getsockname()[1])
+def _port(listening: socket.socket) -> int:
+    return int(listening.getsockname()[1])
