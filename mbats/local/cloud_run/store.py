@@ -5,7 +5,7 @@ jobs by name, executions newest first, tasks by index.
 """
 
 import sqlite3
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -217,6 +217,6 @@ def _rank(resource: Resource) -> str:
 
 def _decoded(token: str) -> str:
     try:
-        return urlsafe_b64decode(token.encode()).decode()
+        return b64decode(token, altchars=b"-_", validate=True).decode()
     except ValueError:
         return invalid(f"Invalid page_token: {token!r}.")
