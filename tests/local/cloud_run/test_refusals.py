@@ -1,5 +1,6 @@
 """What the API refuses, and with which status: a table over gRPC and REST."""
 
+import os
 from datetime import timedelta
 
 import pytest
@@ -8,9 +9,11 @@ from google.api_core import exceptions
 from google.cloud import run_v2
 from google.longrunning import operations_pb2
 from grpc import StatusCode
-from local.cloud_run.conftest import PARENT
+from local.cloud_run.conftest import PARENT, clients_of
 
 from mbats.local.cloud_run.refusals import HTTP_STATUS
+from mbats.local.cloud_run.running import serving
+from mbats.local.cloud_run.server import Config
 
 BAD, GONE, THERE, STALE, EARLY = (
     StatusCode.INVALID_ARGUMENT,
@@ -156,16 +159,28 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module", params=["grpc", "rest"])
+def furnished(request, tmp_path_factory, containers):
+    """One server for the whole table: a job that runs, and two whose images cannot."""
+    folder = tmp_path_factory.mktemp("refusing")
+    config = Config(
+        folder=folder, containers=containers, workdir=folder, variables=dict(os.environ)
+    )
+    with serving(config) as running:
+        clients = clients_of(running.addresses, request.param)
+        clients.create("greet", "say=x")
+        for image in ("lost", "shell"):
+            clients.jobs.create_job(parent=PARENT, job=job(f"host/{image}:1"), job_id=image)
+        yield clients
+
+
 @pytest.mark.parametrize("case", REFUSED)
-def test_it_is_refused_and_nothing_changes(clients, case):
+def test_it_is_refused_and_nothing_changes(furnished, case):
     act, code, said = REFUSED[case]
-    clients.create("greet", "say=x")
-    for image in ("lost", "shell"):
-        clients.jobs.create_job(parent=PARENT, job=job(f"host/{image}:1"), job_id=image)
-    before = list(clients.jobs.list_jobs(parent=PARENT))
-    refused(lambda: act(clients), code, said)
-    assert list(clients.jobs.list_jobs(parent=PARENT)) == before
-    assert list(clients.executions.list_executions(parent=JOB)) == []
+    before = list(furnished.jobs.list_jobs(parent=PARENT))
+    refused(lambda: act(furnished), code, said)
+    assert list(furnished.jobs.list_jobs(parent=PARENT)) == before
+    assert list(furnished.executions.list_executions(parent=JOB)) == []
 
 
 def test_an_execution_that_is_over_is_not_cancelled(clients):
