@@ -21,6 +21,7 @@ from mbats.cli import (
     flatten,
     halt,
     init,
+    jobs,
     live,
     parity,
     reduce,
@@ -61,6 +62,7 @@ for command in (
     sim,
     stream,
     archive,
+    jobs,
     config,
 ):
     app.add_typer(command.app)

@@ -13,13 +13,18 @@ NAME = "cloud-run"
 _GRACE = 3.0  # seconds; `mbats down` gives the whole stack five
 
 
+def authority(site: Site) -> Path:
+    """Return the certificate that clients of the stack's Cloud Run trust."""
+    return site.data(NAME) / "tls" / "ca.pem"
+
+
 def addresses(site: Site) -> Addresses:
     """Return where the stack's Cloud Run listens."""
     return Addresses(
         http=site.address(NAME),
         grpc=site.address(NAME, "grpc"),
         proxy=site.address(NAME, "proxy"),
-        authority=site.data(NAME) / "tls" / "ca.pem",
+        authority=authority(site),
     )
 
 

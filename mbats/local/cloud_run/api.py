@@ -71,13 +71,13 @@ class Api:
 
     async def get_job(self, request: run.GetJobRequest) -> run.Job:
         """Return a job."""
-        return self._store.job(names.checked(request.name, names.JOB))
+        return self._seen(self._store.job(names.checked(request.name, names.JOB)))
 
     async def list_jobs(self, request: run.ListJobsRequest) -> run.ListJobsResponse:
         """Return the jobs of a location by name, a page at a time."""
         where = names.checked(request.parent, names.PARENT, "parent")
         page = self._store.page("Job", where, request.page_size, request.page_token)
-        jobs = [run.Job.deserialize(body) for body in page.bodies]
+        jobs = [self._seen(run.Job.deserialize(body)) for body in page.bodies]
         return run.ListJobsResponse(jobs=jobs, next_page_token=page.next_token)
 
     async def delete_job(self, request: run.DeleteJobRequest) -> Operation:
@@ -270,6 +270,13 @@ class Api:
             terminal_condition=condition,
             etag=_etag(uid, 1),
         )
+
+    def _seen(self, job: run.Job) -> run.Job:
+        """Return a job as it stands now: its image may have come or gone since it was made."""
+        now = conditions.ready(self._clock.now(), self._image_problem(job.template))
+        if now.state != job.terminal_condition.state:
+            job.terminal_condition = now
+        return job
 
     def _image_problem(self, template: run.ExecutionTemplate) -> str:
         try:

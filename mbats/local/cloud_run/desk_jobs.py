@@ -6,13 +6,29 @@ from typing import Any
 from mbats.local import rest
 from mbats.local.cloud_run.jobs_file import JobSpec
 
+BOTS = {
+    "000-001-0000001-001": "bot-paper",
+}
+"""Which bot trades an account, as Terraform's ``bots`` say it in the cloud: here the paper one."""
+
+_BOT = JobSpec(
+    image="desk",
+    account="bot-paper",
+    args=("live", "--paper"),
+    cpu="1",
+    memory="1Gi",
+    hours=168,
+    retries=0,
+    broker="trading",
+)
 _TOKENS = {"history": "oanda-practice-token", "trading": "oanda-practice-token"}
 
 
 def make_jobs(port: int, specs: Mapping[str, JobSpec], project: str, region: str) -> None:
     """Create the jobs on the server at a port of this machine, or bring them up to date."""
     parent = f"/v2/projects/{project}/locations/{region}/jobs"
-    for name, spec in specs.items():
+    bots = dict.fromkeys(BOTS.values(), _BOT)
+    for name, spec in (bots | dict(specs)).items():
         body = document(spec, project, region)
         rest.make(port, "PATCH", f"{parent}/{name}?allowMissing=true", body)
 

@@ -16,9 +16,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from mbats.local.cloud_run.api import Api
+from mbats.local.cloud_run.knative import API
 from mbats.local.cloud_run.log_pages import LogPages
 from mbats.local.cloud_run.methods import METHODS, Method, plain
 from mbats.local.cloud_run.refusals import Refusal, invalid, not_found
+from mbats.local.cloud_run.rest_v1 import RestV1
 
 _SYSTEM = re.compile(r"\$?(alt|prettyPrint|fields|key|quotaUser|access_token|callback|oauth_token)")
 
@@ -55,6 +57,9 @@ def application(api: Api, logs: LogPages) -> Starlette:
     app = Starlette()
     app.add_route("/logs/{execution}", logs.execution)
     app.add_route("/logs/{execution}/{index:int}", logs.task)
+    old = f"/apis/{API}/namespaces/{{project}}/{{kind}}"
+    for path in (old, f"{old}/{{name}}"):
+        app.add_route(path, RestV1(api).answer, methods=["GET", "POST", "DELETE"])
     app.add_route("/{path:path}", rest.answer, methods=["GET", "POST", "PATCH", "DELETE", "PUT"])
     return app
 

@@ -8,7 +8,7 @@ from google.cloud import run_v2
 from google.longrunning import operations_pb2
 from local.cloud_run.conftest import PARENT, START, clients_of
 
-from mbats.local.cloud_run.desk_jobs import make_jobs
+from mbats.local.cloud_run.desk_jobs import BOTS, make_jobs
 from mbats.local.cloud_run.jobs_file import containers as desk_containers
 from mbats.local.cloud_run.jobs_file import read_jobs
 from mbats.local.cloud_run.running import serving
@@ -191,7 +191,7 @@ def test_the_desks_own_jobs_are_made_and_kept_up_to_date(cloud_run, clients):
     for _ in range(2):
         make_jobs(port, specs, "mbats-test", "europe-west1")
     made = {job.name.rsplit("/", 1)[1]: job for job in clients.jobs.list_jobs(parent=PARENT)}
-    assert set(made) == set(specs)
+    assert set(made) == {*specs, *BOTS.values()}
     assert {job.generation for job in made.values()} == {1}
     halt = made["halt"].template.template
     assert list(halt.containers[0].args) == ["halt"]
