@@ -12,12 +12,13 @@ import pytest
 
 from mbats.config import Settings
 from mbats.errors import ConfigError, RefusedError
-from mbats.live.bot import Bot, Continued, Plan, Ports, Suspending, Unseen
+from mbats.live.bot import Bot
 from mbats.live.control import MemoryControl, TradingOrder, set_state
-from mbats.live.inbox import Control, Stop
+from mbats.live.inbox import Continued, Control, Stop, Suspending, Unseen
 from mbats.live.limits import parse_limits
 from mbats.live.logs import log_as_json
 from mbats.live.mode import Mode, banner, require_mode, week_end
+from mbats.live.plan import Plan, Ports
 from mbats.live.protocol import DoubledOrderError
 from mbats.live.recovery import Surroundings
 from mbats.live.session import Assignment
