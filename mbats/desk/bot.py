@@ -24,7 +24,6 @@ from mbats.gcp.live_runs import LiveRuns, RowWriter
 from mbats.gcp.publisher import EventPublisher, Publisher
 from mbats.gcp.tickbus import TickSubscription
 from mbats.live.bot import Bot
-from mbats.live.control_watch import ControlWatch
 from mbats.live.inbox import Continued, Control, Inbox, Logged, LogReached, Stop, Suspending
 from mbats.live.mode import Mode, banner, require_mode
 from mbats.live.plan import Plan, Ports
@@ -32,6 +31,7 @@ from mbats.live.recovery import Surroundings
 from mbats.live.session import Assignment
 from mbats.live.trader import Account
 from mbats.live.wall_clock import WallClock
+from mbats.live.watches import AccountWatch, ControlWatch
 from mbats.local.paper import is_paper, paper_account, tick_instruments
 from mbats.market.instrument import Instrument
 from mbats.market.tick import Tick
@@ -141,13 +141,17 @@ class _Parts:
         )
 
     def _around(self) -> Surroundings:
-        api = session(self.at_broker, ANSWER_SECONDS)
-        reader = OandaReader(api, address=_where(self.at_broker), backoff=_READS)
         return Surroundings(
-            OandaBroker(api, reader, self._asked.account, self._instruments),
+            self._broker(),
             ObjectJournal(self._desk.objects, journal_name(self._asked.account)),
             self.lease, self._clock, time.sleep,
         )  # fmt: skip
+
+    def _broker(self) -> OandaBroker:
+        """Return the broker on connections of its own: one for each thread."""
+        api = session(self.at_broker, ANSWER_SECONDS)
+        reader = OandaReader(api, address=_where(self.at_broker), backoff=_READS)
+        return OandaBroker(api, reader, self._asked.account, self._instruments)
 
     def _past(self) -> OandaRecent:
         """Return where past bars come from: the market's own, on paper too."""
@@ -162,6 +166,7 @@ class _Parts:
             TransactionStream(self.at_broker, _told(put)),
             TickSubscription(self._settings, f"bot-{account}", self._priced, self._market),
             ControlWatch(self._control, put, self._clock),
+            AccountWatch(self._broker().state, put),
         )
 
         def start() -> None:

@@ -90,6 +90,9 @@ class _NoRuns:
     def start(self, row: Any) -> None:
         """Nothing to do."""
 
+    def note(self, row: Any) -> None:
+        """Nothing to do."""
+
     def end(self, row: Any, error: str | None) -> None:
         """Nothing to do."""
 

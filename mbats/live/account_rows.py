@@ -4,10 +4,12 @@ from datetime import datetime
 from decimal import Decimal
 
 from mbats.live import valuation
-from mbats.live.events import Row
+from mbats.live.events import Row, nine
 from mbats.live.plan import Plan
+from mbats.live.ports import AccountState
 from mbats.live.session import claims
 from mbats.live.trader import Trader
+from mbats.live.transactions import BalanceChanged, OrderFilled, Transaction
 from mbats.trading.risk.context import RiskContext
 
 _NOTHING = Decimal(0)
@@ -21,6 +23,15 @@ class AccountRows:
         self._trader = trader
         self._run_id = plan.account.run_id
         self._owners = claims(plan.assignments)
+        self._financing = _NOTHING
+
+    def hear(self, transaction: Transaction) -> None:
+        """Hear what happened to the account: financing is charged each day and with every close."""
+        match transaction:
+            case BalanceChanged(type="DAILY_FINANCING"):
+                self._financing += transaction.amount
+            case OrderFilled():
+                self._financing += transaction.financing
 
     def heartbeat(self, now: datetime, fencing: int) -> Row:
         """Return a sign of life: how old prices are, how far the log is read, what is held."""
@@ -44,34 +55,56 @@ class AccountRows:
             },
         }
 
-    def equity(self, now: datetime) -> Row:
-        """Return a point of the equity curve. Money is in account currency."""
-        context, book = self._trader.context(), self._trader.book
+    def equity(self, now: datetime, said: AccountState | None = None) -> Row:
+        """Return a point of the equity curve: as the broker has ``said``, or at newest prices.
+
+        Money is in account currency.
+        """
+        context, balance = self._trader.context(), self._trader.book.balance
         value, peak = context.net_asset_value, context.peak_value
+        used = valuation.margin_used(
+            context.positions, self._plan.account.instruments, context.rates
+        )
+        if said is not None:
+            value, balance, used = said.net_asset_value, said.balance, said.margin_used
         notional = [
             (context.notional(name, units) or _NOTHING) * (1 if units > 0 else -1)
             for name, units in context.positions.items()
         ]
-        used = valuation.margin_used(
-            context.positions, self._plan.account.instruments, context.rates
-        )
         return {
             "run_id": self._run_id,
             "time": now,
             "net_asset_value": value,
-            "balance": book.balance,
-            "unrealised_pnl": value - book.balance,
-            "drawdown_fraction": float(1 - value / peak) if peak > 0 else 0.0,
+            "balance": balance,
+            "unrealised_pnl": value - balance,
+            "drawdown_fraction": max(float(1 - value / peak), 0.0) if peak > 0 else 0.0,
             "gross_exposure": sum(map(abs, notional), _NOTHING),
             "net_exposure": sum(notional, _NOTHING),
             "margin_used": used,
-            "financing": _NOTHING,
+            "financing": self._financing,
         }
 
     def positions(self, now: datetime) -> list[Row]:
         """Return a row of each instrument that is held."""
         context = self._trader.context()
         return [self._position(name, now, context) for name in context.positions]
+
+    def after(self, fill: OrderFilled) -> Row:
+        """Return the position that a fill has left; one that is closed has no units."""
+        context = self._trader.context()
+        if fill.instrument in context.positions:
+            return self._position(fill.instrument, fill.time, context)
+        return {
+            "run_id": self._run_id,
+            "strategy": self._owners.get(fill.instrument, ""),
+            "instrument": fill.instrument,
+            "time": fill.time,
+            "units": _NOTHING,
+            "average_price": fill.price,
+            "price": fill.price,
+            "unrealised_pnl": _NOTHING,
+            "notional": _NOTHING,
+        }
 
     def _position(self, name: str, now: datetime, context: RiskContext) -> Row:
         trades = [t for t in self._trader.book.trades.values() if t.instrument == name]
@@ -86,13 +119,8 @@ class AccountRows:
             "instrument": name,
             "time": now,
             "units": units,
-            "average_price": _nine(cost / units),
-            "price": _nine(price),
-            "unrealised_pnl": _nine((price * units - cost) * rate),
-            "notional": _nine(context.notional(name, units) or _NOTHING),
+            "average_price": nine(cost / units),
+            "price": nine(price),
+            "unrealised_pnl": nine((price * units - cost) * rate),
+            "notional": nine(context.notional(name, units) or _NOTHING),
         }
-
-
-def _nine(amount: Decimal) -> Decimal:
-    """Return an amount at the nine decimals that a NUMERIC column holds."""
-    return amount.quantize(Decimal("1e-9"))

@@ -8,7 +8,7 @@ it cannot explain stops it: positions keep the stops that wait at the broker.
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mbats.errors import DataError, MbatsError, NotReadyError
@@ -16,14 +16,15 @@ from mbats.live.account_rows import AccountRows
 from mbats.live.adoption import require_owners
 from mbats.live.control import TradingOrder, set_state
 from mbats.live.events import Event, Row, denial
-from mbats.live.inbox import Continued, Suspending, Unseen
+from mbats.live.inbox import Continued, Suspending, Unseen, Valued
 from mbats.live.plan import Plan, Ports
+from mbats.live.ports import AccountState
 from mbats.live.recovery import reconcile, recover
 from mbats.live.session import Prepared, claims, prepare_live
 from mbats.live.store import LiveStore
 from mbats.live.streams import Broken, Connected, Ended, Unreadable
 from mbats.live.trader import Trader
-from mbats.live.transactions import Transaction
+from mbats.live.transactions import OrderFilled, Transaction
 from mbats.trading.risk.context import TradingState
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class Bot:
         self._blind = False
         self._checkpointed = 0
         self._checkpoint_due = self._clock.now()
+        self._valued_at = datetime.min.replace(tzinfo=UTC)
+        self._rows: AccountRows | None = None
         self.live: Prepared | None = None
 
     @property
@@ -77,6 +80,7 @@ class Bot:
         try:
             self.live = self._prepared()
             row["starting_cash"] = self._trader.book.balance
+            self._ports.runs.note(row)
             self._say_state()
             self.live.run()
             self._drain()
@@ -101,6 +105,7 @@ class Bot:
             store,
             self._recovered,
             longest_wait=plan.longest_wait,
+            on_decision=self._decided,
         )
         self._rows = AccountRows(plan, live.trader)
         store.every(A_SECOND, self._look_after)
@@ -110,7 +115,12 @@ class Bot:
 
     def _recovered(self, told: Callable[[Transaction], None]) -> Trader:
         ports = self._ports
-        trader = recover(self._plan.account, ports.around, self._publish, told, ports.open_stream)
+
+        def heard(transaction: Transaction) -> None:
+            told(transaction)
+            self._heard(transaction)
+
+        trader = recover(self._plan.account, ports.around, self._publish, heard, ports.open_stream)
         require_owners(trader.book, claims(self._plan.assignments))
         trader.state = self._order.state
         self._checkpointed = trader.book.cursor
@@ -180,6 +190,8 @@ class Bot:
                 self._suspend()
             case Continued():
                 self._go_on()
+            case Valued(state):
+                self._valued(state)
             case Connected() | Broken() | Unreadable():
                 log.info("transaction stream: %s", payload)
                 self._store.read_log_soon()
@@ -229,12 +241,33 @@ class Bot:
     # Signs of life.
 
     def _heartbeat(self, now: datetime) -> None:
-        row = self._rows.heartbeat(now, self._ports.around.lease.fencing)
+        row = self._account_rows().heartbeat(now, self._ports.around.lease.fencing)
         self._ports.events(Event("heartbeat", row))
 
     def _equity(self, now: datetime) -> None:
-        self._ports.rows("equity", [self._rows.equity(now)])
-        self._ports.rows("position", self._rows.positions(now))
+        """Write positions and a point of the equity curve: the broker's own, where it came."""
+        self._ports.rows("position", self._account_rows().positions(now))
+        if now - self._valued_at >= 1.5 * EQUITY:
+            self._ports.rows("equity", [self._account_rows().equity(now)])
+
+    def _valued(self, state: AccountState) -> None:
+        self._valued_at = now = self._clock.now()
+        self._ports.rows("equity", [self._account_rows().equity(now, state)])
+
+    def _heard(self, transaction: Transaction) -> None:
+        """Keep the account's rows up to date, once it is recovered: every fill moves a position."""
+        if self._rows is None:
+            return
+        self._rows.hear(transaction)
+        if isinstance(transaction, OrderFilled):
+            self._ports.rows("position", [self._rows.after(transaction)])
+
+    def _account_rows(self) -> AccountRows:
+        assert self._rows is not None
+        return self._rows
+
+    def _decided(self, row: Row) -> None:
+        self._ports.rows("signal", [{"run_id": self.run_id, **row}])
 
     # Telling.
 
@@ -262,6 +295,9 @@ class Bot:
     def _drain(self) -> None:
         """Leave nothing half told: events stored, then a checkpoint. Brackets stay in force."""
         self._trader.protocol.catch_up()
+        now = self._clock.now()
+        self._ports.rows("equity", [self._account_rows().equity(now)])
+        self._ports.rows("position", self._account_rows().positions(now))
         self._ports.events.flush()
         self._trader.checkpoint()
 
@@ -269,6 +305,8 @@ class Bot:
         """Record why it ended; a fault that no one can explain also halts the account."""
         cause = error.cause if isinstance(error, MbatsError) else f"{type(error).__name__}: {error}"
         log.critical("session failed: %s", cause, exc_info=error)
+        if self.live is not None:
+            row["ending_value"] = self._trader.net_asset_value()
         last = [lambda: self._ports.runs.end({**row, "ended_at": self._clock.now()}, cause)]
         if isinstance(error, MbatsError) and error.exit_code == STOPS_EVERYTHING:
             last = [

@@ -10,6 +10,7 @@ from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from mbats.live.ports import AccountState
 from mbats.live.transactions import Transaction
 from mbats.market.tick import Tick
 
@@ -68,6 +69,13 @@ class Unseen:
 
     since: datetime
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Valued:
+    """Payload of a control message: the account as the broker values it."""
+
+    state: AccountState
 
 
 Item = Tick | Logged | LogReached | PricesLost | PricesBack | Control | Stop

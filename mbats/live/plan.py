@@ -39,6 +39,10 @@ class Runs(Protocol):
         """Record that the session has begun."""
         ...
 
+    def note(self, row: Mapping[str, Any]) -> None:
+        """Record more about a session that has begun."""
+        ...
+
     def end(self, row: Mapping[str, Any], error: str | None) -> None:
         """Record that the session has ended, well or with ``error``."""
         ...

@@ -181,6 +181,9 @@ class NoRuns:
     def start(self, row: Any) -> None:
         """Nobody asks."""
 
+    def note(self, row: Any) -> None:
+        """Nobody asks."""
+
     def end(self, row: Any, error: str | None) -> None:
         """Nobody asks."""
 
