@@ -1,6 +1,6 @@
 """`mbats reconcile`: the proof that the broker's log, the journal and the risk store agree."""
 
-from datetime import UTC, date, datetime
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +27,9 @@ def reconcile(
     repair: Annotated[
         bool, typer.Option("--repair", help="publish missing rows again, with the same event id")
     ] = False,
+    settling: Annotated[
+        float, typer.Option(min=0, help="seconds that a row may be on its way; later ones wait")
+    ] = 120.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Prove that no fill is lost, doubled or nobody's, since the last proof.
@@ -38,8 +41,9 @@ def reconcile(
     from mbats.desk import reconcile as proving
     from mbats.live.logs import log_as_json
     from mbats.live.proof import NotProvenError
+    from mbats.live.wall_clock import WallClock
 
-    settings, now = context.settings(), datetime.now(UTC)
+    settings, now = context.settings(), WallClock().now()
     log_as_json({}, [t.get_secret_value() for t in [settings.oanda_token] if t])
     with Desk(settings) as desk:
         if account:
@@ -48,7 +52,10 @@ def reconcile(
             accounts = proving.accounts_on(desk, day_of(session_date), now)
         else:
             accounts = proving.traded_accounts(desk)
-        outcomes = [proving.reconcile(desk, each, now, repair=repair) for each in accounts]
+        settled_at = now - timedelta(seconds=settling)
+        outcomes = [
+            proving.reconcile(desk, each, now, settled_at, repair=repair) for each in accounts
+        ]
     if as_json:
         emit_json({"accounts": [document(outcome) for outcome in outcomes]})
     else:

@@ -24,9 +24,6 @@ from mbats.market.session import FX
 
 log = logging.getLogger(__name__)
 
-SETTLING = timedelta(minutes=2)
-"""How long an event may be on its way to the risk store."""
-
 RECONCILED, MISMATCH = "RECONCILED", "RECONCILIATION_MISMATCH"
 _READS = 20
 _LEAD = timedelta(minutes=1)
@@ -81,11 +78,14 @@ def traded_accounts(desk: Desk) -> list[str]:
     return sorted({name.partition("/")[0] for name in names})
 
 
-def reconcile(desk: Desk, account: str, now: datetime, *, repair: bool = False) -> Outcome:
+def reconcile(
+    desk: Desk, account: str, now: datetime, settled_at: datetime, *, repair: bool = False
+) -> Outcome:
     """Prove one account, tell every finding, and publish missing rows again where asked to.
 
-    The next proof begins where this one ended, if all agreed. Raises :class:`NotReadyError` where
-    the broker or a store does not answer.
+    Rows of what happened after ``settled_at`` may still be on their way. The next proof begins
+    where this one ended, if all agreed. Raises :class:`NotReadyError` where the broker or a store
+    does not answer.
     """
     try:
         broker = _broker(desk.settings, account)
@@ -95,7 +95,7 @@ def reconcile(desk: Desk, account: str, now: datetime, *, repair: bool = False) 
         return Outcome(account, skipped=error.cause)
     cursor = _Cursor(desk, account)
     records = ObjectJournal(desk.objects, journal_name(account)).records()
-    evidence = _evidence(desk, account, broker, records, cursor.book(), now)
+    evidence = _evidence(desk, account, broker, records, cursor.book(), settled_at)
     proof = prove(evidence)
     publisher = Publisher(desk.settings)
     try:
@@ -122,14 +122,14 @@ def _broker(settings: Settings, account: str) -> Broker:
 
 def _evidence(
     desk: Desk, account: str, broker: Broker, records: Sequence[Row], proven: Book | None,
-    now: datetime,
+    settled_at: datetime,
 ) -> Evidence:  # fmt: skip
     book = proven or first_checkpoint(records)
     state, transactions, book = _read(broker, book)
-    first = min((t.time for t in transactions), default=now)
+    first = min((t.time for t in transactions), default=settled_at)
     return Evidence(
         book, transactions, state, records,
-        desk.risk_store.account_rows(account, first - _LEAD), now - SETTLING,
+        desk.risk_store.account_rows(account, first - _LEAD), settled_at,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from mbats.live.events import Event, Row, denial
 from mbats.live.inbox import Continued, Suspending, Unseen, Valued
 from mbats.live.plan import Plan, Ports
 from mbats.live.ports import AccountState
+from mbats.live.reconcile import UnreconciledError
 from mbats.live.recovery import reconcile, recover
 from mbats.live.session import Prepared, claims, prepare_live
 from mbats.live.store import LiveStore
@@ -35,6 +36,14 @@ EQUITY = timedelta(minutes=1)
 CHECKPOINT = timedelta(seconds=5)
 BLIND = timedelta(seconds=30)
 """How long the trading state may be unreadable before the bot only reduces."""
+
+WATCHED = {
+    "DAILY_LOSS": "drawdown_limit",
+    "DRAWDOWN": "drawdown_limit",
+    "BOT_HALTED": "halted",
+    "unknown": "order_unknown",
+}
+"""The words of the log that alert policies wait for, by the code of the event."""
 
 STOPS_EVERYTHING = 7
 """Exit code of errors that mean a fault in the program or a stranger on the account."""
@@ -243,6 +252,7 @@ class Bot:
     def _heartbeat(self, now: datetime) -> None:
         row = self._account_rows().heartbeat(now, self._ports.around.lease.fencing)
         self._ports.events(Event("heartbeat", row))
+        log.info("heartbeat", extra={"event": "heartbeat", "source": row["source"]})
 
     def _equity(self, now: datetime) -> None:
         """Write positions and a point of the equity curve: the broker's own, where it came."""
@@ -282,7 +292,7 @@ class Bot:
             "%s %s",
             event.table,
             what,
-            extra={**about, "event": what, "trace_id": self._plan.trace_id},
+            extra={**about, "event": WATCHED.get(what, what), "trace_id": self._plan.trace_id},
         )
 
     def _tell(self, code: str, detail: str, severity: str) -> None:
@@ -304,7 +314,8 @@ class Bot:
     def _fail(self, row: Row, error: BaseException) -> None:
         """Record why it ended; a fault that no one can explain also halts the account."""
         cause = error.cause if isinstance(error, MbatsError) else f"{type(error).__name__}: {error}"
-        log.critical("session failed: %s", cause, exc_info=error)
+        about = {"event": "reconciliation_mismatch"} if isinstance(error, UnreconciledError) else {}
+        log.critical("session failed: %s", cause, exc_info=error, extra=about)
         if self.live is not None:
             row["ending_value"] = self._trader.net_asset_value()
         last = [lambda: self._ports.runs.end({**row, "ended_at": self._clock.now()}, cause)]

@@ -18,7 +18,6 @@ from mbats.live.limits import parse_limits
 from mbats.live.logs import log_as_json
 from mbats.live.mode import Mode, banner, require_mode, week_end
 from mbats.live.protocol import DoubledOrderError
-from mbats.live.streams import Ended, Stream
 from mbats.trading.risk.context import Limits, TradingState
 from tests.live.fakes import HeldLease
 from tests.live.house import House, at
@@ -133,14 +132,6 @@ def test_a_strategy_that_fails_ends_the_session_as_failed_and_touches_nothing():
     assert house.broker.placed == []
 
 
-def test_an_expired_token_is_a_clear_stop():
-    house = House()
-    ended = Control(Ended(Stream.TRANSACTIONS, ConfigError("OANDA refused the token.")))
-    with pytest.raises(ConfigError, match="refused the token"):
-        house.run([at(30, ended), *ticks_at(CLOSES)])
-    assert house.broker.placed == []
-
-
 def test_a_lost_lease_stops_the_bot_before_it_sends():
     lease = HeldLease()
     house = House(lease=lease)
@@ -186,48 +177,6 @@ def test_a_continued_bot_whose_account_changed_refuses_to_go_on():
 
     with pytest.raises(RefusedError, match="does not reconcile"):
         house.run([*ticks_at(CLOSES), at(200, stranger)])
-
-
-# Input that is bad: a named denial or a clear stop, never an order.
-
-
-@pytest.mark.parametrize(
-    ("tick", "code"),
-    [
-        ({"bid": Decimal("1.2"), "ask": Decimal("1.1")}, "BAD_PRICE"),
-        ({"tradeable": False}, "STALE_PRICE"),
-        ({"time": START + timedelta(days=1)}, "STALE_PRICE"),
-    ],
-    ids=["negative spread", "not tradeable", "a clock that jumped"],
-)
-def test_a_bad_newest_price_is_denied_by_name(tick, code):
-    house = House()
-    bad = replace(ticks_at(["1.1"])[0], **{"time": START + timedelta(seconds=59), **tick})
-    house.run([*ticks_at(["1.1"]), at(59, lambda: bad), at(65, lambda: None)])
-    assert house.broker.placed == []
-    assert code in house.sink.codes()
-
-
-@pytest.mark.parametrize(
-    ("size", "code"),
-    [(float("nan"), "BAD_SIZE"), (float("inf"), "BAD_SIZE"), (10**9, "UNITS_CAP")],
-)
-def test_a_bad_size_is_denied_by_name(size, code):
-    house = House()
-    house.run(ticks_at(CLOSES), size=size)
-    assert house.broker.placed == []
-    assert any(code in found for found in house.sink.codes()), house.sink.codes()
-
-
-def test_nan_prices_from_a_strategy_are_denied_by_name():
-    class Nan(bt.Strategy):
-        def next(self):
-            self.buy(size=1000, exectype=bt.Order.Limit, price=float("nan"))
-
-    house = House()
-    house.run(ticks_at(CLOSES), strategy=Nan)
-    assert house.broker.placed == []
-    assert any("PRICE" in code for code in house.sink.codes()), house.sink.codes()
 
 
 # Modes.
