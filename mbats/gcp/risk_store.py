@@ -139,6 +139,30 @@ class RiskStore:
             schema, self._warehouse.read(schema, {"run_id": run_id}, order_by=["time", "event_id"])
         )
 
+    def account_rows(self, account: str, since: datetime) -> dict[str, list[dict[str, Any]]]:
+        """Return the rows of ``order_event`` and ``fill`` of a broker account, repeats and all.
+
+        Events of an account have ids that begin with its name.
+        """
+        found = {}
+        for name in ("order_event", "fill"):
+            target = self._warehouse.target(schemas.table("risk", name))
+            found[name] = self._warehouse.query(
+                f"SELECT * FROM `{target}` WHERE `time` >= @since "
+                "AND STARTS_WITH(`event_id`, @prefix) ORDER BY `time`, `event_id`",
+                {"since": since, "prefix": f"{account}-"},
+            )
+        return found
+
+    def sessions(self, since: datetime, until: datetime) -> list[dict[str, Any]]:
+        """Return the paper, practice and live runs that ran at any time in [since, until)."""
+        return self._warehouse.query(
+            f"SELECT * FROM {self._table} WHERE `kind` IN ('paper', 'practice', 'live') "
+            "AND `started_at` < @until AND (`ended_at` IS NULL OR `ended_at` >= @since) "
+            "ORDER BY `started_at`, `run_id`",
+            {"since": since, "until": until},
+        )
+
     def note(self, event: Mapping[str, Any]) -> bool:
         """Store one row of ``risk.risk_event``; False where its id is there already."""
         schema = schemas.table("risk", "risk_event")
