@@ -25,6 +25,7 @@ from mbats.live.store import PATIENCE, LiveStore
 from mbats.live.streams import Broken, Connected, Ended, Unreadable
 from mbats.live.trader import Account, Trader
 from mbats.live.transactions import Transaction
+from mbats.live.worth import Worth
 from mbats.trading.risk.context import TradingState
 
 log = logging.getLogger(__name__)
@@ -338,6 +339,7 @@ class Bot:
                 "unresolved": len(self._trader.protocol.unresolved),
                 "approved": self._trader.ledger.approved,
                 "sent": self._trader.ledger.sent,
+                "worth": Worth.of(self._trader, self._plan.account.currency).to_detail(),
             },
         }
         self._ports.events(Event("heartbeat", row))
