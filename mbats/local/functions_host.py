@@ -55,9 +55,10 @@ def serve(port: int) -> None:
 
 def application() -> App:
     """Return the WSGI application: a function under its name, and 200 at the root."""
-    from functions_framework import create_app
+    import functions_framework
 
-    apps = {name: create_app(name, str(source(name)), "cloudevent") for name in FUNCTIONS}
+    make: Callable[[str, str, str], App] = functions_framework.create_app
+    apps = {name: make(name, str(source(name)), "cloudevent") for name in FUNCTIONS}
 
     def dispatch(environ: Environ, start: Any) -> Iterable[bytes]:
         _, name, path = (str(environ.get("PATH_INFO") or "/") + "/").split("/", 2)

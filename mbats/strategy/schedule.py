@@ -42,6 +42,9 @@ _ACCOUNT = re.compile(r"[0-9]{3}-[0-9]{3}-[0-9]{5,9}-[0-9]{3}")
 _PARAMETER = re.compile(r"[a-z_][A-Za-z0-9_]{0,63}")
 _VALUE = re.compile(r"[A-Za-z0-9_.:+/@%-]{1,200}")
 _PAPER = "000-"
+PAPER_ACCOUNT = "000-001-0000001-001"
+"""The account of a paper row that names none."""
+
 
 _SECRET_NAME = re.compile(
     r"token|secret|passw|credential|bearer|api.?key|private.?key", re.IGNORECASE
@@ -290,20 +293,32 @@ def _parameters(text: str) -> dict[str, str]:
 
 
 def _conflicts(entries: Sequence[Scheduled]) -> list[Problem]:
-    """Return the rows that another one excludes."""
+    """Return the rows that an earlier one excludes: one account has one bot of one mode."""
     problems = []
     rows: dict[str, int] = {}
-    accounts: dict[str, int] = {}
+    accounts: dict[str, list[Scheduled]] = {}
     for entry in entries:
         first = rows.setdefault(entry.schedule_id, entry.row)
         if first != entry.row:
             problems.append(Problem(entry.row, "", f"it says the same as row {first}"))
-        elif entry.account and entry.mode in TRADING:
-            first = accounts.setdefault(entry.account, entry.row)
-            if first != entry.row:
-                reason = f"{entry.account} trades in row {first} already: one account has one bot"
-                problems.append(Problem(entry.row, "Account", reason))
+        elif entry.mode in TRADING:
+            others = accounts.setdefault(entry.account or PAPER_ACCOUNT, [])
+            reasons = [reason for other in others if (reason := _excludes(other, entry))]
+            problems += [Problem(entry.row, "Account", reason) for reason in reasons[:1]]
+            others.append(entry)
     return problems
+
+
+def _excludes(other: Scheduled, entry: Scheduled) -> str:
+    """Return why two rows cannot trade one account, empty where they can."""
+    if other.mode is not entry.mode:
+        return f"the account is of mode {other.mode} in row {other.row}"
+    if other.strategy == entry.strategy:
+        return f"{entry.strategy} trades the account in row {other.row} already"
+    both = sorted(set(other.securities) & set(entry.securities))
+    if both:
+        return f"{', '.join(both)} belongs to {other.strategy} on the account, by row {other.row}"
+    return ""
 
 
 def _no_schedule(cause: str, mend: str = "") -> DataError:

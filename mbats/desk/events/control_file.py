@@ -171,7 +171,7 @@ def settle(stores: Stores, name: str, generation: int | None = None) -> Outcome:
 
 
 def awaited(objects: Objects, name: str, generation: int, seconds: float) -> Outcome | None:
-    """Return what the function made of a generation, once it has; None if not within ``seconds``."""
+    """Return what the function made of a generation; None if it has not within ``seconds``."""
     record = Record(objects, "control", f"{RECORDS}{name}.json")
     deadline = time.monotonic() + seconds
     while True:
