@@ -23,7 +23,7 @@ def project(settings, tmp_path):
             "oanda_environment": "sim",
         }
     )
-    host, _, port = settings.pubsub_endpoint.rpartition(":")
+    _host, _, port = settings.pubsub_endpoint.rpartition(":")
     for method, path, body in topology.requests(mine.project):
         rest.make(int(port), method, path, body)
     with Desk(mine) as desk:

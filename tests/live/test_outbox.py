@@ -85,7 +85,8 @@ def test_a_notice_is_told_once_however_often_it_comes():
     outbox, first = tell(Outbox().admit(notice()), NOON)
     outbox, again = tell(outbox.admit(notice()), at(5))
 
-    assert len(first) == 1 and again == []
+    assert len(first) == 1
+    assert again == []
     assert not outbox.must_come_back(short("e1"))
 
 

@@ -1,4 +1,4 @@
-"""strategies.csv: what is read, what is refused and how that is said, and that no secret is told."""
+"""strategies.csv: what is read, what is refused, how that is said, and that no secret is told."""
 
 import csv
 import io
@@ -123,7 +123,8 @@ def test_one_account_has_one_bot_of_one_mode_whose_strategies_share_no_instrumen
 
     assert bool(found) == bool(said)
     if said:
-        assert found[0].startswith("row 3, column Account") and said in found[0]
+        assert found[0].startswith("row 3, column Account")
+        assert said in found[0]
 
 
 def test_paper_rows_without_an_account_share_the_first_one():
@@ -150,7 +151,8 @@ def test_what_looks_like_a_token_is_refused_in_any_column_and_never_repeated(tok
 
     (said,) = problems(",".join(cells))
 
-    assert SECRET in said and said.startswith(f"row 2, column {COLUMNS[column]}")
+    assert SECRET in said
+    assert said.startswith(f"row 2, column {COLUMNS[column]}")
     assert token.lower() not in said.lower()
 
 
@@ -161,13 +163,15 @@ def test_a_column_for_a_secret_is_refused_whole_without_a_word_of_what_it_holds(
     with pytest.raises(DataError) as caught:
         read_schedule(content)
 
-    assert SECRET in str(caught.value) and TOKENS[0] not in str(caught.value)
+    assert SECRET in str(caught.value)
+    assert TOKENS[0] not in str(caught.value)
 
 
 def test_a_parameter_named_after_a_secret_is_refused_without_its_value():
     (said,) = problems("sma_reversal,backtest,EUR_USD,,,api_key=hunter2")
 
-    assert SECRET in said and "hunter2" not in said
+    assert SECRET in said
+    assert "hunter2" not in said
 
 
 @pytest.mark.parametrize(
