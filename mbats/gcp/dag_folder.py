@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from google.api_core import exceptions
-
 from mbats.config import Settings
 from mbats.errors import NotReadyError
 from mbats.gcp import connection
@@ -27,7 +25,7 @@ class DagFolder:
             self._folder = str(settings.home.resolve().parent / "composer_dags")
 
     def put(self, name: str, content: bytes) -> str:
-        """Write ``control/<name>``, unless it is there as it is; return where it lies.
+        """Write ``control/<name>`` whole; return where it lies.
 
         Nothing is written where there is no such folder: a desk without Airflow. Raises
         :class:`NotReadyError` where it cannot be written.
@@ -43,12 +41,7 @@ class DagFolder:
         client: Any = connection.storage_client(self._settings)
         with speaking(f"Write {address}"):
             blob = client.bucket(parts.netloc).blob(parts.path.lstrip("/"))
-            try:
-                same = blob.download_as_bytes() == content
-            except exceptions.NotFound:
-                same = False
-            if not same:
-                blob.upload_from_string(content, content_type="text/csv")
+            blob.upload_from_string(content, content_type="text/csv")
         client.close()
         return address
 

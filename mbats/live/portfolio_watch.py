@@ -41,7 +41,7 @@ class Pull:
     """The kill switch was pulled for ``why``, because of the event ``by``.
 
     ``number`` is that of the trading order in force once it was ``done``, 0 before. ``at`` is when
-    somebody last began to pull.
+    somebody last began to pull, ``failed`` that it ended without success.
     """
 
     by: str
@@ -50,6 +50,7 @@ class Pull:
     at: datetime
     done: bool = False
     number: int = 0
+    failed: bool = False
 
 
 @dataclass(frozen=True)

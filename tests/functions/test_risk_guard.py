@@ -14,6 +14,7 @@ from mbats.gcp.control import ControlObject
 from mbats.gcp.messages import decode_event, encode_event
 from mbats.gcp.records import Record
 from mbats.live.control import set_state
+from mbats.live.portfolio_watch import Watched, take
 from mbats.local.oanda_sim import AccountSpec, SimConfig, orders, serve, spec_of
 from mbats.trading.risk.context import TradingState
 from tests.functions.rig import eventually, publish
@@ -127,9 +128,14 @@ def order(desk, account):
     return ControlObject(desk.objects, account).read()[0]
 
 
-def pulled(desk, account):
+def watched(desk, account):
     document, _ = Record(desk.objects, "state", f"guard/{account}.json").read()
-    return bool(document and document["pull"] and document["pull"]["done"])
+    return Watched.from_record(document) if document else Watched(account)
+
+
+def pulled(desk, account):
+    pull = watched(desk, account).pull
+    return pull is not None and pull.done
 
 
 def test_a_drawdown_halts_and_flattens_once_however_often_it_is_told(guarded, desk, start, broker):
@@ -165,14 +171,22 @@ def test_a_guard_killed_between_its_work_and_its_answer_has_one_effect(
     guarded, desk, start, broker
 ):
     account, ear = broker.account_id, Ear(guarded)
+    Record(desk.objects, "state", f"guard/{account}.json").write(
+        take(
+            Watched(account), "heartbeat", decode_event("heartbeat", beat(account, 0, 10_000))
+        ).to_record(),
+        0,
+    )
     guard = start("risk_guard", guarded, dying=True).hears("risk-events", ack_s=60)
 
-    publish(guarded, "risk-events", beat(account, 0, 10_000), table="heartbeat")
-    eventually(lambda: "Worker" in guard.log.read_text() or guard.process.poll() is None)
     publish(guarded, "risk-events", beat(account, 10, 8_900, EUR_USD=1000), table="heartbeat")
 
     eventually(lambda: pulled(desk, account))
+    eventually(lambda: "was sent SIGKILL" in guard.log.read_text())
+    publish(guarded, "risk-events", beat(account, 20, 8_800), table="heartbeat")
+    eventually(lambda: watched(desk, account).valued_at > NOON + timedelta(seconds=15))
     assert order(desk, account).number == 1
+    assert len(guard.said("halted")) == len(guard.said("flattened")) == 1
     eventually(lambda: ear.once("STATE_HALTED") and ear.once("GUARD_PULLED"))
     assert left(broker) == (0, 0)
 
@@ -244,7 +258,7 @@ def test_an_account_that_cannot_be_flattened_is_halted_and_the_event_comes_back(
     bench.beat(0, 10_000)
 
     for _ in range(2):
-        with pytest.raises(NotReadyError, match="halted, but not known to be flat"):
+        with pytest.raises(NotReadyError, match="not fully pulled"):
             bench.beat(10, 8_000)
     assert order(bench.desk, bench.account).state == "halted"
     bench.beat(10, 8_000)
@@ -254,18 +268,32 @@ def test_an_account_that_cannot_be_flattened_is_halted_and_the_event_comes_back(
     assert pulled(bench.desk, bench.account)
 
 
-def test_a_pull_that_broke_off_is_taken_up_by_a_later_event_not_by_the_next(bench):
+def test_a_pull_that_failed_is_taken_up_by_the_next_event_whatever_it_says(bench):
     bench.broken = [NotReadyError("down")]
     bench.beat(0, 10_000)
     with pytest.raises(NotReadyError):
         bench.beat(10, 8_000)
 
-    bench.beat(20, 7_900)
-    assert bench.flattened == []
-    bench.now += timedelta(minutes=3)
-    bench.beat(200, 7_900)
+    bench.beat(20, 9_900)
 
     assert bench.flattened == [bench.account]
+
+
+def test_a_pull_under_way_is_waited_for_by_its_own_event_and_one_that_died_is_taken_up(bench):
+    bench.beat(0, 10_000)
+    bench.broken = [KeyboardInterrupt()]  # it dies: nothing is written down
+    with pytest.raises(KeyboardInterrupt):
+        bench.beat(10, 8_000)
+
+    with pytest.raises(NotReadyError, match="for this very event"):
+        bench.beat(10, 8_000)
+    bench.beat(20, 7_900)
+    assert bench.flattened == []
+    bench.now += timedelta(minutes=1)
+    bench.beat(10, 8_000)
+
+    assert bench.flattened == [bench.account]
+    assert pulled(bench.desk, bench.account)
 
 
 def test_a_paper_account_without_its_bot_is_halted_and_that_is_all(bench):

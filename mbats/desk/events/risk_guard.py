@@ -26,8 +26,8 @@ from mbats.trading.risk.context import TradingState
 ACTOR = "risk-guard"
 CODE = "GUARD_PULLED"
 FOLDER = "guard"
-AGAIN = timedelta(minutes=2)
-"""A pull that has not ended by then is taken up by the next event of the account."""
+AGAIN = timedelta(seconds=45)
+"""A pull that has not ended by then has died: the next event of the account takes it up."""
 
 _ATTEMPTS = 20
 _WATCHED = ("heartbeat", "fill")
@@ -64,8 +64,8 @@ class Guard:
     def take(self, delivery: Delivery) -> None:
         """Follow one event; pull the switch where its account breaks a limit.
 
-        Raises :class:`DataError` for a malformed event and :class:`NotReadyError` where the pull
-        is not complete: the event must be delivered again.
+        Raises :class:`DataError` for a malformed event and :class:`NotReadyError` where a pull
+        for it is not complete: the event must be delivered again.
         """
         table = delivery.attributes.get(messages.TABLE, "")
         if table not in _WATCHED:
@@ -80,6 +80,11 @@ class Guard:
         watched, mine = self._follow(account, table, row, by)
         if mine:
             self._pull(watched)
+        elif watched.pull is not None and watched.pull.by == by and not watched.pull.done:
+            raise NotReadyError(
+                f"The kill switch of {account} is being pulled for this very event.",
+                mend="it is delivered again, in case that does not end",
+            )
 
     def _follow(self, account: str, table: str, row: messages.Row, by: str) -> tuple[Watched, bool]:
         """Take the event in; return what is known and whether this delivery is to pull."""
@@ -88,7 +93,7 @@ class Guard:
             document, generation = record.read()
             before = Watched.from_record(document) if document else Watched(account)
             after = self._judged(portfolio_watch.take(self._seen(before), table, row), by)
-            mine = after.pull is not None and not after.pull.done and after.pull != before.pull
+            mine = after.pull is not None and after.pull != before.pull
             if after == before:
                 return before, False
             try:
@@ -111,8 +116,8 @@ class Guard:
         """Return it with the pull that this event asks for, newly or because one broke off."""
         now, pull = self._now(), watched.pull
         if pull is not None:
-            unfinished = not pull.done and (pull.by == by or now - pull.at > AGAIN)
-            return replace(watched, pull=replace(pull, at=now)) if unfinished else watched
+            died = not pull.done and (pull.failed or now - pull.at > AGAIN)
+            return replace(watched, pull=replace(pull, at=now, failed=False)) if died else watched
         limits = portfolio_watch.limits_of(watched.account, self._limits)
         found = portfolio_watch.breaches(watched, limits)
         if not found:
@@ -124,34 +129,37 @@ class Guard:
         pull, account = watched.pull, watched.account
         assert pull is not None
         why = f"risk guard: {pull.why}"
-        report = self._halt(account, why)
-        self._say("halted", severity="CRITICAL", account=account, code=pull.code, why=pull.why,
-                  changed=report.changed)  # fmt: skip
-        self._publish(_event(watched, pull, f"{why}. Halted; closing all positions."))
         try:
-            done = self._flatten(account, why)
-        except DataError as error:  # a paper account whose bot is gone has no broker to ask
-            done = error.cause
-        except MbatsError as error:
+            report = self._halt(account, why)
+            self._say("halted", severity="CRITICAL", account=account, code=pull.code, why=pull.why,
+                      changed=report.changed)  # fmt: skip
+            self._publish(_event(watched, pull, f"{why}. Halted; closing all positions."))
+            self._say("flattened", severity="WARNING", account=account,
+                      done=self._flattened(account, why))  # fmt: skip
+        except (MbatsError, OSError) as error:
+            self._ended(account, pull, failed=True)
             raise NotReadyError(
-                f"Account {account} is halted, but not known to be flat.",
-                tried=[error.cause],
-                mend="the guard tries again; `mbats flatten --yes`",
+                f"The kill switch of {account} is not fully pulled: {error}",
+                mend="the guard tries again; `mbats flatten --yes` does it by hand",
             ) from error
-        self._say("flattened", severity="WARNING", account=account, done=done)
-        self._finish(account, pull, report.state.number if report.state else 0)
+        self._ended(account, pull, done=True, number=report.state.number if report.state else 0)
 
-    def _finish(self, account: str, pull: Pull, number: int) -> None:
-        """Write down that the switch is pulled, as order ``number``."""
+    def _flattened(self, account: str, why: str) -> str:
+        try:
+            return self._flatten(account, why)
+        except DataError as error:  # a paper account whose bot is gone has no broker to ask
+            return error.cause
+
+    def _ended(self, account: str, pull: Pull, **how: Any) -> None:
+        """Write down how a pull ended, unless somebody else has taken it up."""
         record = self._record(account)
         for _ in range(_ATTEMPTS):
             document, generation = record.read()
-            known = Watched.from_record(document or Watched(account).to_record())
-            if known.pull is None or known.pull.by != pull.by or known.pull.done:
-                return  # another delivery of this event was as fast
-            done = replace(known.pull, done=True, number=number)
+            known = Watched.from_record(document) if document else Watched(account)
+            if known.pull != pull:
+                return
             try:
-                record.write(replace(known, pull=done).to_record(), generation)
+                record.write(replace(known, pull=replace(pull, **how)).to_record(), generation)
             except RefusedError:
                 continue
             return
