@@ -167,7 +167,7 @@ def test_a_fill_over_the_gross_limit_is_enough(guarded, desk, start, broker):
     assert "GROSS_EXPOSURE" in order(desk, broker.account_id).why
 
 
-def test_a_guard_killed_between_its_work_and_its_answer_has_one_effect(
+def test_a_guard_killed_at_work_or_before_it_answers_has_one_effect(
     guarded, desk, start, broker
 ):
     account, ear = broker.account_id, Ear(guarded)
@@ -186,7 +186,7 @@ def test_a_guard_killed_between_its_work_and_its_answer_has_one_effect(
     publish(guarded, "risk-events", beat(account, 20, 8_800), table="heartbeat")
     eventually(lambda: watched(desk, account).valued_at > NOON + timedelta(seconds=15))
     assert order(desk, account).number == 1
-    assert len(guard.said("halted")) == len(guard.said("flattened")) == 1
+    # Its own audit events come to it as well, and kill it in the middle of the pull.
     eventually(lambda: ear.once("STATE_HALTED") and ear.once("GUARD_PULLED"))
     assert left(broker) == (0, 0)
 
