@@ -1,5 +1,6 @@
 """The functions as a service of the local stack, and the subscriptions that push to them."""
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from mbats import __version__
 from mbats.gcp.messages import ORDER_EVENTS, RISK_EVENTS
 from mbats.local import rest
-from mbats.local.functions_host import FUNCTIONS, HEALTH, source
+from mbats.local.functions_host import HEALTH
 from mbats.local.service import Launch, Service, Site
 from mbats.local.topology import TOPICS, Request
 
@@ -37,13 +38,11 @@ def _launch(site: Site) -> Launch:
         "MBATS_PUBSUB_ENDPOINT": site.address("pubsub"),
         "MBATS_GUARD_LIMITS": settings.guard_limits,
     }
-    version = " ".join((__version__, str(Path(__file__).parent), *map(_stamp, FUNCTIONS)))
+    secret = settings.notify_webhook
+    told = hashlib.sha256(secret.get_secret_value().encode()).hexdigest() if secret else ""
+    version = f"{__version__} {Path(__file__).parent} {told}"  # another secret: started anew
     port = str(site.ports[NAME]["http"])
     return Launch((sys.executable, "-c", _COMMAND, NAME, "--port", port), environment, version)
-
-
-def _stamp(name: str) -> str:
-    return str(source(name))
 
 
 def subscriptions(project: str, address: str) -> Iterator[Request]:

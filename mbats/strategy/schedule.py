@@ -42,6 +42,9 @@ _ACCOUNT = re.compile(r"[0-9]{3}-[0-9]{3}-[0-9]{5,9}-[0-9]{3}")
 _PARAMETER = re.compile(r"[a-z_][A-Za-z0-9_]{0,63}")
 _VALUE = re.compile(r"[A-Za-z0-9_.:+/@%-]{1,200}")
 _PAPER = "000-"
+OF_THE_BOT = ("granularity", "size")
+"""Parameters that are not the strategy's but its bot's: alike in all rows of an account."""
+
 PAPER_ACCOUNT = "000-001-0000001-001"
 """The account of a paper row that names none."""
 
@@ -90,7 +93,8 @@ class Scheduled:
     @property
     def schedule_id(self) -> str:
         """What the row is known by: it stays the same when parameters or the model change."""
-        parts = (self.strategy, self.mode, self.account or "-", "+".join(sorted(self.securities)))
+        account = self.account if self.mode in TRADING else ""  # a backtest needs none
+        parts = (self.strategy, self.mode, account or "-", "+".join(sorted(self.securities)))
         return "/".join(parts)
 
 
@@ -315,6 +319,9 @@ def _excludes(other: Scheduled, entry: Scheduled) -> str:
         return f"the account is of mode {other.mode} in row {other.row}"
     if other.strategy == entry.strategy:
         return f"{entry.strategy} trades the account in row {other.row} already"
+    for name in OF_THE_BOT:
+        if other.parameters.get(name) != entry.parameters.get(name):
+            return f"{name} is another one on the account in row {other.row}"
     both = sorted(set(other.securities) & set(entry.securities))
     if both:
         return f"{', '.join(both)} belongs to {other.strategy} on the account, by row {other.row}"

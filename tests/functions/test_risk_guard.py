@@ -167,9 +167,7 @@ def test_a_fill_over_the_gross_limit_is_enough(guarded, desk, start, broker):
     assert "GROSS_EXPOSURE" in order(desk, broker.account_id).why
 
 
-def test_a_guard_killed_at_work_or_before_it_answers_has_one_effect(
-    guarded, desk, start, broker
-):
+def test_a_guard_killed_at_work_or_before_it_answers_has_one_effect(guarded, desk, start, broker):
     account, ear = broker.account_id, Ear(guarded)
     Record(desk.objects, "state", f"guard/{account}.json").write(
         take(

@@ -105,6 +105,8 @@ def test_two_rows_that_say_the_same_exclude_each_other():
     same = "sma_reversal,backtest,EUR_USD,,,period={}"
 
     assert "the same as row 2" in problems(same.format(1), same.format(2))[0]
+    on_an_account = same.format(1).replace(",,,", f",,{PRACTICE},")
+    assert "the same as row 2" in problems(same.format(1), on_an_account)[0]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +118,7 @@ def test_two_rows_that_say_the_same_exclude_each_other():
         (f"rsi_x,live,USD_JPY,,{PRACTICE},", "of mode practice in row 2"),
         (f"sma_reversal,practice,USD_JPY,,{PRACTICE},", "in row 2 already"),
         (f"rsi_x,practice,usdjpy EUR_USD,,{PRACTICE},", "EUR_USD belongs to sma_reversal"),
+        (f"rsi_x,practice,USD_JPY,,{PRACTICE},size=units:5", "size is another one"),
     ],
 )
 def test_one_account_has_one_bot_of_one_mode_whose_strategies_share_no_instrument(row, said):

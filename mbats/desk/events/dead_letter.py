@@ -9,7 +9,7 @@ from typing import Any
 from mbats.config import Settings
 from mbats.desk.events.delivery import Delivery, Say
 from mbats.desk.stores import Desk
-from mbats.errors import DataError, NotReadyError, RefusedError
+from mbats.errors import DataError, RefusedError
 from mbats.gcp.dead_letters import REASON, REPLAYED_FROM, DeadLetter, DeadLetters, Stored
 from mbats.gcp.messages import ORDER_EVENTS, RISK_EVENTS, TICKS
 
@@ -105,45 +105,40 @@ def _copies(letters: Sequence[DeadLetter]) -> list[list[DeadLetter]]:
 
 
 def _publish(
-    settings: Settings, copies: Sequence[Sequence[DeadLetter]], letters: DeadLetters, done: Replay,
+    settings: Settings,
+    copies: Sequence[Sequence[DeadLetter]],
+    letters: DeadLetters,
+    done: Replay,
     by: str,
-) -> None:  # fmt: skip
+) -> None:
+    """Publish and mark one after the other: what is marked was stored, in the order of before."""
     from google.api_core import exceptions
-    from google.cloud.pubsub_v1 import types
 
-    from mbats.gcp.connection import publisher_client
+    from mbats.gcp.connection import request_publisher_client, speaking
 
-    options = types.PublisherOptions(enable_message_ordering=True)
-    client = publisher_client(settings, publisher_options=options)
-    path = client.topic_path(settings.project, done.topic)
-    try:
-        for start in range(0, len(copies), BATCH):
-            sent = [(same, _send(client, path, same[0])) for same in copies[start : start + BATCH]]
-            for same, future in sent:
+    topic = f"projects/{settings.project}/topics/{done.topic}"
+    with request_publisher_client(settings) as client:
+        for same in copies:
+            with speaking(f"Publish on {done.topic}"):
                 try:
-                    message_id = future.result(timeout=SECONDS)
-                except (exceptions.InvalidArgument, exceptions.FailedPrecondition) as error:
+                    answer = client.publish(
+                        topic=topic, messages=[_message(same[0])], timeout=SECONDS
+                    )
+                except exceptions.InvalidArgument as error:
                     done.refused.append((same[0].name, str(error.message)))
-                    if same[0].ordering_key:
-                        client.resume_publish(path, same[0].ordering_key)
                     continue
-                except (exceptions.GoogleAPICallError, TimeoutError) as error:
-                    raise NotReadyError(
-                        f"Pub/Sub did not take a message on {done.topic}: {error}",
-                        mend="run it again: what was published is marked",
-                    ) from error
-                done.published += 1
-                how = {"at": datetime.now(UTC).isoformat(), "by": by, "as": message_id}
-                for letter in same:
-                    letters.mark(letter, how)
-    finally:
-        client.stop()
-        client.transport.close()
+            done.published += 1
+            how = {"at": datetime.now(UTC).isoformat(), "by": by, "as": answer.message_ids[0]}
+            for letter in same:
+                letters.mark(letter, how)
 
 
-def _send(client: Any, path: str, letter: DeadLetter) -> Any:
-    about = {**letter.own_attributes, REPLAYED_FROM: letter.message_id}
-    return client.publish(path, letter.data, ordering_key=letter.ordering_key, **about)
+def _message(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "data": letter.data,
+        "ordering_key": letter.ordering_key,
+        "attributes": {**letter.own_attributes, REPLAYED_FROM: letter.message_id},
+    }
 
 
 def _drain(settings: Settings, topic: str, letters: DeadLetters) -> None:
