@@ -301,6 +301,20 @@ def test_a_file_that_holds_a_token_is_not_copied_and_the_report_does_not_repeat_
     assert token not in said
 
 
+def test_a_file_that_is_too_large_or_breaks_the_reader_is_set_aside(desk, stores, monkeypatch):
+    monkeypatch.setattr(control_file, "LARGEST", 100)
+    put(desk, "strategies.csv", b"x" * 101)
+    large = settle(stores, "strategies.csv")
+    put(desk, "strategies.csv", b"y")
+    monkeypatch.setattr(control_file, "read_schedule", lambda *_: {}["a bug"])
+    broken = settle(stores, "strategies.csv")
+
+    assert (large.state, broken.state) == ("quarantined", "quarantined")
+    assert "more than 100 bytes" in large.problems[0]
+    assert "KeyError" in broken.problems[0]
+    assert len(names(desk, "quarantine/")) == 3  # two reports, one copy
+
+
 def test_a_load_that_died_is_done_again_and_one_under_way_is_waited_for(desk, stores):
     generation = put(desk, "strategies.csv", GOOD)
     record = Record(desk.objects, "control", "records/strategies.csv.json")

@@ -29,10 +29,8 @@ WATCHLIST, STRATEGIES = "interested_tickers.xlsx", "strategies.csv"
 NAMES = (WATCHLIST, STRATEGIES)
 QUARANTINE, RECORDS = "quarantine/", "records/"
 REFUSED = "CONTROL_FILE_REFUSED"
-COPIED = 20_000_000
-"""Bytes above which a refused file is not copied; nor is one that holds a secret. The original
-stays where it is.
-"""
+LARGEST = 20_000_000
+"""Bytes above which a file is refused without being read."""
 
 CLAIM = timedelta(minutes=5)
 """A load that has not ended by then has died: the next event does it again."""
@@ -109,6 +107,8 @@ def check(name: str, content: bytes, strategies: Collection[str] | None = None) 
             return Checked(name, [str(p) for p in schedule.problems], schedule=schedule)
     except DataError as error:
         return Checked(name, [f"the file: {error.cause} {error.mend}".strip()])
+    except Exception as error:  # noqa: BLE001 - poison is set aside, whatever it breaks
+        return Checked(name, [f"the file: it breaks the reader: {type(error).__name__}"])
     return Checked(name, [f"the file: there is no control file of this name: {', '.join(NAMES)}"])
 
 
@@ -148,7 +148,7 @@ def settle(stores: Stores, name: str, generation: int | None = None) -> Outcome:
     record = Record(stores.objects, "control", f"{RECORDS}{name}.json")
     overtaken = False
     for _ in range(_ROUNDS):
-        found = stores.objects.read("control", name)
+        found = _read(stores.objects, name)
         if found is None:
             return _told(stores, Outcome(name, generation or 0, "gone"))
         content, live = found
@@ -168,6 +168,14 @@ def settle(stores: Stores, name: str, generation: int | None = None) -> Outcome:
             continue
         return _told(stores, outcome)
     raise NotReadyError(f"{name} changes too fast.", mend="wait until it is written, then again")
+
+
+def _read(objects: Objects, name: str) -> tuple[bytes | None, int] | None:
+    """Return a file's bytes, None for one that is too large, and its generation."""
+    for stored in objects.list("control", name):
+        if stored.name == name and stored.size > LARGEST:
+            return None, stored.generation
+    return objects.read("control", name)
 
 
 def awaited(objects: Objects, name: str, generation: int, seconds: float) -> Outcome | None:
@@ -223,7 +231,10 @@ def _record(known: Mapping[str, Any] | None, outcome: Outcome, now: datetime) ->
     }
 
 
-def _apply(stores: Stores, name: str, content: bytes, generation: int) -> Outcome:
+def _apply(stores: Stores, name: str, content: bytes | None, generation: int) -> Outcome:
+    if content is None:
+        checked = Checked(name, [f"the file: it has more than {LARGEST:,} bytes"])
+        return _quarantine(stores, checked, None, generation)
     checked = check(name, content, stores.strategies)
     if checked.problems:
         return _quarantine(stores, checked, content, generation)
@@ -251,11 +262,16 @@ def _publish_schedule(warehouse: Warehouse, schedule: Schedule, source: str) -> 
     warehouse.merge(table, table_of(table, [*rows, *left]))
 
 
-def _quarantine(stores: Stores, checked: Checked, content: bytes, generation: int) -> Outcome:
-    """Copy the file aside with a report beside it, and tell people. The original stays."""
+def _quarantine(
+    stores: Stores, checked: Checked, content: bytes | None, generation: int
+) -> Outcome:
+    """Copy the file aside with a report beside it, and tell people. The original stays.
+
+    What is too large, or holds a secret, is not copied.
+    """
     aside = f"{QUARANTINE}{generation}-{checked.name.replace('/', '_')}"
     report = f"{aside}.report.txt"
-    if len(content) <= COPIED and not checked.holds_secret:
+    if content is not None and not checked.holds_secret:
         _write_once(stores.objects, aside, content, "application/octet-stream")
     text = report_text(checked, generation, stores.objects.address("control", checked.name))
     _write_once(stores.objects, report, text.encode(), "text/plain; charset=utf-8")
