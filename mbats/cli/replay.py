@@ -21,6 +21,9 @@ def replay(
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="only those of this day (UTC) and later"),
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="also what was replayed before and came back")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be published")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -34,7 +37,7 @@ def replay(
 
     with Desk(context.settings()) as desk:
         day = since.date() if since else None
-        done = replayed(desk, topic, day, dry_run=dry_run, by=getpass.getuser())
+        done = replayed(desk, topic, day, by=getpass.getuser(), again=again, dry_run=dry_run)
     if as_json:
         emit_json(
             {
@@ -42,6 +45,7 @@ def replay(
                 "dry_run": dry_run,
                 "found": done.found,
                 "already_replayed": done.already,
+                "came_back": done.back,
                 "published": done.published,
                 "refused": [{"object": name, "reason": why} for name, why in done.refused],
                 "messages": [letter.name for letter in done.letters],
@@ -62,5 +66,10 @@ def replay(
             f"{done.found} dead letters of {topic}, {done.already} replayed before; "
             f"{count} {verb} published."
         )
+        if done.back:
+            people.print(
+                f"{done.back} came back after a replay: look at their reasons, mend the cause, "
+                "then --again."
+            )
     if done.refused:
         raise typer.Exit(DataError.exit_code)

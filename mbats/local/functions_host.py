@@ -8,6 +8,7 @@ https://cloud.google.com/eventarc/docs/cloudevents#pubsub
 """
 
 import json
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -47,6 +48,7 @@ def serve(port: int) -> None:
     """Serve until SIGTERM or Ctrl-C; a request that is under way is finished."""
     from werkzeug.serving import make_server
 
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # the functions say what they do
     server = make_server(HOST, port, application(), threaded=True)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))

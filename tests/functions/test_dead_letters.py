@@ -147,6 +147,23 @@ def test_a_replay_publishes_each_content_once_with_its_attributes_and_key_and_th
     assert dict(keyed.attributes) == {"table": "fill", "replayed_from": "1"}
 
 
+def test_what_comes_back_after_a_replay_waits_until_it_is_asked_for_again(project, desk):
+    letters = DeadLetters(desk.objects)
+    letters.keep(letter(1, attributes={"table": "fill"}))
+    replay(desk, "order-events", by="me")
+    # Nothing was mended: the replayed message is given up by two readers.
+    for number, reader in ((2, "a"), (3, "b")):
+        about = {"table": "fill", "replayed_from": "1", "reason": reader}
+        letters.keep(letter(number, attributes=about))
+
+    left = replay(desk, "order-events", by="me")
+    asked = replay(desk, "order-events", by="me", again=True)
+
+    assert (left.back, left.published) == (2, 0)
+    assert (asked.back, asked.published) == (0, 1)
+    assert replay(desk, "order-events", by="me", again=True).published == 0
+
+
 def test_a_dry_run_publishes_and_marks_nothing(project, desk):
     ear = Ear(project, "order-events")
     DeadLetters(desk.objects).keep(letter(1))

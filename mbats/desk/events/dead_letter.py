@@ -10,7 +10,7 @@ from mbats.config import Settings
 from mbats.desk.events.delivery import Delivery, Say
 from mbats.desk.stores import Desk
 from mbats.errors import DataError, RefusedError
-from mbats.gcp.dead_letters import REASON, REPLAYED_FROM, DeadLetter, DeadLetters, Stored
+from mbats.gcp.dead_letters import REASON, REPLAYED_FROM, DeadLetter, DeadLetters
 from mbats.gcp.messages import ORDER_EVENTS, RISK_EVENTS, TICKS
 
 SUFFIX = "-dead-letter"
@@ -56,20 +56,32 @@ def letter_of(delivery: Delivery) -> DeadLetter:
 
 @dataclass
 class Replay:
-    """What a replay did, or would do. ``refused`` are (name of object, the topic's reason)."""
+    """What a replay did, or would do. ``refused`` are (name of object, the topic's reason).
+
+    ``back`` are those whose content was replayed before and that came back as dead letters.
+    """
 
     topic: str
     found: int = 0
     already: int = 0
+    back: int = 0
     published: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
 
 
 def replay(
-    desk: Desk, topic: str, since: date | None = None, *, dry_run: bool = False, by: str
+    desk: Desk,
+    topic: str,
+    since: date | None = None,
+    *,
+    by: str,
+    again: bool = False,
+    dry_run: bool = False,
 ) -> Replay:
     """Publish a topic's dead letters again, each content once, and mark them as replayed.
+
+    A content that was replayed before and came back is left where it is, unless ``again``.
 
     What waits in the dead-letter subscription is stored first. A crash between publishing and
     marking publishes again, with the same event ids: the views drop the repeat. Raises
@@ -85,12 +97,13 @@ def replay(
     if not dry_run:
         _drain(desk.settings, topic, letters)
     done = Replay(topic)
-    waiting: list[Stored] = []
-    for stored in letters.find(topic, since):
-        done.found += 1
-        done.already += stored.replayed
-        waiting += [] if stored.replayed else [stored]
-    copies = _copies([stored.letter for stored in waiting])
+    found = list(letters.find(topic, since))
+    before = {stored.letter.content for stored in found if stored.replayed}
+    waiting = [stored.letter for stored in found if not stored.replayed]
+    fresh = [letter for letter in waiting if again or letter.content not in before]
+    done.found, done.already = len(found), len(found) - len(waiting)
+    done.back = len(waiting) - len(fresh)
+    copies = _copies(fresh)
     done.letters = [same[0] for same in copies]
     if not dry_run:
         _publish(desk.settings, copies, letters, done, by)
