@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from mbats.cli import context
+from mbats.cli.output import JsonFlag
 from mbats.errors import ConfigError
 
 app = typer.Typer()
@@ -13,6 +14,7 @@ app = typer.Typer()
 @app.command(epilog="Example: mbats functions --port 8090")
 def functions(
     port: Annotated[int, typer.Option(help="port on the loopback interface")],
+    as_json: JsonFlag = False,
 ) -> None:
     """Run the functions until SIGTERM or Ctrl-C: notify, risk guard, dead letters, control files.
 

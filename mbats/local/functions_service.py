@@ -59,13 +59,11 @@ def subscriptions(project: str, address: str) -> Iterator[Request]:
             "messageRetentionDuration": "604800s",
             "expirationPolicy": {},
         }
-        if dead:
+        if dead:  # a dead letter itself is delivered until it is kept
             body["deadLetterPolicy"] = {
                 "deadLetterTopic": f"{root}/topics/{dead}",
                 "maxDeliveryAttempts": ATTEMPTS,
             }
-        else:  # a dead letter is delivered until it is kept, and the emulator tells its key only so
-            body["enableMessageOrdering"] = True
         yield "PUT", f"/v1/{root}/subscriptions/{function.replace('_', '-')}-{topic}", body
 
 
