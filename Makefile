@@ -59,7 +59,7 @@ terraform-local: $(SETUP) ## apply the data plane to the local emulators, with t
 	@terraform/scripts/local
 bootstrap: ## prepare a project, once: make bootstrap PROJECT=my-project
 	@terraform/scripts/desk bootstrap
-deploy: ## build the desk: make deploy ENV=dev PROJECT=my-project
+deploy: $(SETUP) ## build the desk: make deploy ENV=dev PROJECT=my-project
 	@terraform/scripts/desk deploy
 destroy: ## take it away again: make destroy ENV=dev PROJECT=my-project
 	@terraform/scripts/desk destroy
@@ -90,6 +90,7 @@ lock: $(UV) ## compile requirements/*.txt anew from pyproject.toml and requireme
 	@cd requirements && compile() { ../$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version "$$1" "$$2" -o "$$3.txt"; }; \
 	compile 3.11 uv.in uv; compile 3.11 ../pyproject.toml library; compile 3.11 dev.in dev; \
 	compile 3.13 emulators.in emulators; compile 3.13 java.in java; compile 3.11 terraform.in terraform
+	@for function in functions/*/; do cp requirements/library.txt "$${function}requirements.txt"; done # with mbats come all its needs
 
 .PHONY: clean
 clean: ## remove what make made; the data under .mbats/ stays

@@ -182,10 +182,17 @@ module "functions" {
   service_account       = trimprefix(local.members["fn-${each.value.account}"], "serviceAccount:")
   source_code           = { bucket = module.buckets.names.build, object = each.value.source, entry_point = replace(each.value.account, "-", "_") }
   trigger               = each.value.trigger
+  max_instances         = each.value.account == "control-file" ? 1 : 3 # one at a time: a newer file waits for an older
   secrets = each.key == "notify" && contains(keys(var.secret_versions), "notify-webhook") ? {
-    NOTIFY_WEBHOOK = { secret = "notify-webhook", version = var.secret_versions["notify-webhook"] }
+    MBATS_NOTIFY_WEBHOOK = { secret = "notify-webhook", version = var.secret_versions["notify-webhook"] }
   } : {}
-  env = merge(local.desk_env, each.key == "risk-guard" ? { HALT_JOB = "projects/${var.project_id}/locations/${var.region}/jobs/halt" } : {})
+  env = merge(local._function_env, lookup({
+    control-file = var.orchestrator == "composer" ? { MBATS_DAG_FOLDER = "gs://${module.buckets.names.composer}/dags" } : {}
+    risk-guard = {
+      HALT_JOB           = "projects/${var.project_id}/locations/${var.region}/jobs/halt"
+      MBATS_GUARD_LIMITS = var.guard_limits
+    }
+  }, each.value.account, {}))
 
   depends_on = [
     module.service_accounts,
@@ -197,20 +204,28 @@ module "functions" {
 }
 
 locals {
-  _topic = { bucket = null, region = null }
+  # A function knows neither MLflow nor models: only where the desk is.
+  _function_env = { for name, value in local.desk_env : name => value if startswith(name, "MBATS_") }
+
+  _topic_triggers = { for topic in local.topics : topic => { bucket = null, region = null, topic = module.pubsub.topics[topic] } }
   _triggers = {
-    control-file = { bucket = module.buckets.names.control, region = lower(var.location), topic = null }
-    notify       = merge(local._topic, { topic = module.pubsub.topics["risk-events"] })
-    risk-guard   = merge(local._topic, { topic = module.pubsub.topics["order-events"] })
+    control-file            = { bucket = module.buckets.names.control, region = lower(var.location), topic = null }
+    notify                  = local._topic_triggers["risk-events"]
+    risk-guard-order-events = local._topic_triggers["order-events"]
+    risk-guard-risk-events  = local._topic_triggers["risk-events"]
   }
 
-  # A function has one trigger, so the keeper of dead letters is made once a topic.
+  # A function has one trigger: what hears several topics is made once a topic.
   functions = merge(
-    { for name, source in var.functions : name => { account = name, source = source, trigger = local._triggers[name] } if name != "dead-letter" },
+    { for name, trigger in local._triggers : name => {
+      account = startswith(name, "risk-guard") ? "risk-guard" : name
+      source  = var.functions[startswith(name, "risk-guard") ? "risk-guard" : name]
+      trigger = trigger
+    } if contains(keys(var.functions), startswith(name, "risk-guard") ? "risk-guard" : name) },
     { for topic in local.topics : "dead-letter-${topic}" => {
       account = "dead-letter"
       source  = var.functions["dead-letter"]
-      trigger = merge(local._topic, { topic = "projects/${var.project_id}/topics/${topic}-dead-letter" })
+      trigger = { bucket = null, region = null, topic = "projects/${var.project_id}/topics/${topic}-dead-letter" }
     } if contains(keys(var.functions), "dead-letter") },
   )
 }

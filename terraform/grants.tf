@@ -12,13 +12,19 @@ locals {
       { bucket = "control", account = "fn-control-file", role = "roles/storage.objectUser" },
       { bucket = "data", account = "backtest", role = "roles/storage.objectViewer" },
       { bucket = "data", account = "download", role = "roles/storage.objectUser" },
-      { bucket = "data", account = "fn-dead-letter", role = "roles/storage.objectCreator" },
+      { bucket = "data", account = "fn-control-file", role = "roles/storage.objectCreator", prefix = "dead-letters/" },
+      { bucket = "data", account = "fn-dead-letter", role = "roles/storage.objectCreator", prefix = "dead-letters/" },
+      { bucket = "data", account = "fn-notify", role = "roles/storage.objectCreator", prefix = "dead-letters/" },
+      { bucket = "data", account = "fn-risk-guard", role = "roles/storage.objectCreator", prefix = "dead-letters/" },
       { bucket = "data", account = "parity", role = "roles/storage.objectViewer" },
       { bucket = "data", account = "train", role = "roles/storage.objectUser" },
       { bucket = "models", account = "model-server", role = "roles/storage.objectViewer" },
       { bucket = "reports", account = "backtest", role = "roles/storage.objectUser" },
       { bucket = "reports", account = "parity", role = "roles/storage.objectUser" },
       { bucket = "reports", account = "reconcile", role = "roles/storage.objectUser" },
+      { bucket = "state", account = "fn-notify", role = "roles/storage.legacyBucketReader" }, # without it a missing object is forbidden, not missing
+      { bucket = "state", account = "fn-notify", role = "roles/storage.objectUser", prefix = "notify/" },
+      { bucket = "state", account = "fn-risk-guard", role = "roles/storage.objectUser" },
       { bucket = "state", account = "halt", role = "roles/storage.objectUser" },
       { bucket = "state", account = "reconcile", role = "roles/storage.objectUser" },
       { bucket = "state", account = "streamer", role = "roles/storage.objectUser" },
@@ -30,8 +36,9 @@ locals {
       { bucket = "control", account = "composer", role = "roles/storage.objectViewer" },
       { bucket = "composer", account = "composer", role = "roles/storage.objectAdmin" },
     ] : [],
+    var.orchestrator == "composer" ? [{ bucket = "composer", account = "fn-control-file", role = "roles/storage.objectUser", prefix = "dags/control/" }] : [],
     var.ci.repository_id == null ? [] : [{ bucket = "build", account = "deploy", role = "roles/storage.objectUser" }],
-  ) : "${grant.bucket}/${grant.account}" => { bucket = grant.bucket, role = grant.role, member = local.members[grant.account] } }
+  ) : join("/", compact([grant.bucket, grant.account, trimsuffix(try(grant.prefix, ""), "/")])) => { bucket = grant.bucket, role = grant.role, member = local.members[grant.account], prefix = try(grant.prefix, null) } }
 
   registry_iam = merge(
     { build = { role = "roles/artifactregistry.writer", member = local.members.build } },
@@ -55,11 +62,13 @@ locals {
       { topic = "order-events", account = "halt" },
       { topic = "order-events", account = "reconcile" },
       { topic = "risk-events", account = "fn-control-file" },
+      { topic = "risk-events", account = "fn-risk-guard" },
       { topic = "risk-events", account = "halt" },
       { topic = "risk-events", account = "parity" },
       { topic = "risk-events", account = "reconcile" },
     ],
     flatten([for name, _ in local._bots : [{ topic = "order-events", account = name }, { topic = "risk-events", account = name }]]),
+    var.orchestrator == "composer" ? [{ topic = "risk-events", account = "composer" }] : [], # a DAG that failed tells people
   ) : "${grant.topic}/${grant.account}" => { topic = grant.topic, member = local.members[grant.account] } }
 
   subscription_iam = merge(
@@ -77,8 +86,6 @@ locals {
       { dataset = "desk_views", account = "preview", role = "READER" },
       { dataset = "risk", account = "backtest", role = "WRITER" },
       { dataset = "risk", account = "fn-control-file", role = "WRITER" },
-      { dataset = "risk", account = "fn-dead-letter", role = "WRITER" },
-      { dataset = "risk", account = "fn-risk-guard", role = "READER" },
       { dataset = "risk", account = "halt", role = "READER" },
       { dataset = "risk", account = "parity", role = "WRITER" },
       { dataset = "risk", account = "reconcile", role = "WRITER" },

@@ -53,12 +53,17 @@ def _find(reference: str) -> Path:
     for place in places:
         if place.is_file():
             return place.resolve()
-    known = sorted({file.stem for folder in (Path(FOLDER), _SHIPPED) for file in _files(folder)})
+    known = known_strategies()
     raise ConfigError(
         f"There is no strategy {reference!r}.",
         tried=[str(place) for place in places],
         mend=f"give a path to a Python file, or one of: {', '.join(known) or '(none here)'}",
     )
+
+
+def known_strategies() -> Sequence[str]:
+    """Return the names that :func:`load_strategy` finds without a path."""
+    return sorted({file.stem for folder in (Path(FOLDER), _SHIPPED) for file in _files(folder)})
 
 
 def _files(folder: Path) -> Sequence[Path]:
