@@ -29,6 +29,7 @@ from mbats.cli import (
     sim,
     status,
     stream,
+    sweep,
     up,
 )
 from mbats.cli.output import report
@@ -51,6 +52,7 @@ for command in (
     init,
     data,
     backtest,
+    sweep,
     runs,
     live,
     parity,
