@@ -34,7 +34,7 @@ def parameter_sets(assignments: Sequence[str], file: Path | None = None) -> list
         raise ConfigError("A parameter is given twice.", mend="--param name=a,b,c in one")
     axes = {name: list(_values(name, text)) for name, text in texts.items()}
     rows = read_sets(file) if file else [{}]
-    twice = sorted(set(axes).intersection(*rows)) if rows else []
+    twice = sorted(set(axes).intersection(name for row in rows for name in row))
     if twice:
         raise ConfigError(f"{twice[0]} is in {file} and in --param.", mend="give it once")
     count = len(rows) * prod(len(values) for values in axes.values())

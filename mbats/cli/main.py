@@ -11,6 +11,7 @@ from mbats import __version__
 from mbats.cli import (
     archive,
     backtest,
+    bars,
     config,
     context,
     data,
@@ -51,6 +52,7 @@ for command in (
     env,
     init,
     data,
+    bars,
     backtest,
     sweep,
     runs,

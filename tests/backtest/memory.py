@@ -107,3 +107,15 @@ class MemoryStore:
         self._note("fail")
         self.status[run_id] = "failed"
         self.errors[run_id] = error
+
+    def members(self, sweep_id: str) -> list[Mapping[str, Any]]:
+        self._note("members")
+        return [r.run for r in self.results.values() if r.run["parent_run_id"] == sweep_id]
+
+    def finish_many(self, results: Sequence[RunResult]) -> None:
+        self._note("finish_many")
+        for result in results:
+            stored = self.results.get(result.run["run_id"])
+            if stored is None or stored.run["status"] != "done":
+                self.results[result.run["run_id"]] = result
+                self.status[result.run["run_id"]] = result.run["status"]
