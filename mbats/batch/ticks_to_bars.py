@@ -18,13 +18,16 @@ from mbats.batch.pipeline import NAMESPACE, TicksToBars
 from mbats.batch.request import BarsRequest, parse
 from mbats.batch.sinks import Keep
 from mbats.batch.sources import ticks
-from mbats.errors import MbatsError
+from mbats.errors import DataError, MbatsError
 
 LOCAL = "DirectRunner"
 
 
 def run(request: BarsRequest, options: Sequence[str] = ()) -> dict[str, int]:
-    """Run the pipeline to its end and return its counters; an empty mapping on Dataflow."""
+    """Run the pipeline to its end and return its counters; an empty mapping on Dataflow.
+
+    Raises :class:`DataError` where files hold nothing that was asked for.
+    """
     chosen = PipelineOptions(list(options))
     local = (chosen.view_as(StandardOptions).runner or LOCAL) != "DataflowRunner"
     pipeline = beam.Pipeline(options=chosen)
@@ -40,7 +43,10 @@ def run(request: BarsRequest, options: Sequence[str] = ()) -> dict[str, int]:
         return {}  # the template's launcher ends here; Dataflow goes on
     result.wait_until_finish()
     found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))
-    return {each.key.metric.name: each.result for each in found["counters"]}
+    counters = {each.key.metric.name: each.result for each in found["counters"]}
+    if not counters.get("rows"):
+        raise DataError(f"{request.ticks} holds no ticks of {request.vendor} that were asked for.")
+    return counters
 
 
 def _say(report: dict[str, Any]) -> None:

@@ -176,9 +176,7 @@ def tick_bars(pieces: Iterable[Piece], granularities: Sequence[Granularity]) -> 
         if np.any(starts[1:] <= starts[:-1]):
             raise DataError(f"Two pieces of {instrument} hold ticks of one {granularity} bar.")
         tables[granularity] = table
-        left_out[granularity] = [
-            found for bars, hit in zip(parts, touched, strict=True) for found in _spans(bars, hit)
-        ]
+        left_out[granularity] = list(_spans(parts, touched))
     count = sum((piece.count for piece in ordered), Count())
     return TickBars(instrument, vendor, tables, left_out, count)
 
@@ -211,14 +209,17 @@ def _table(bars: Bars, kept: Any) -> pa.Table:
     return table_from_bars(bars, PLACES, BASIS).filter(pa.array(kept))
 
 
-def _spans(bars: Bars, flags: Any) -> Iterable[tuple[datetime, datetime, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    for low, high in edges.reshape(-1, 2).tolist():
-        yield (
-            newyork.to_datetime(bars.start[low]),
-            newyork.to_datetime(bars.end[high - 1]),
-            high - low,
-        )
+def _spans(
+    parts: Sequence[Bars], touched: Sequence[Any]
+) -> Iterable[tuple[datetime, datetime, int]]:
+    """Yield start, end and number of each run of touched bars, across the pieces."""
+    if not parts:
+        return
+    start = np.concatenate([bars.start for bars in parts])
+    end = np.concatenate([bars.end for bars in parts])
+    flags = np.concatenate([[False], *touched, [False]]).astype(np.int8)
+    for low, high in np.flatnonzero(np.diff(flags)).reshape(-1, 2).tolist():
+        yield newyork.to_datetime(start[low]), newyork.to_datetime(end[high - 1]), high - low
 
 
 def named(made: TickBars, vendor: str) -> TickBars:
