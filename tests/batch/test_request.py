@@ -1,8 +1,10 @@
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from mbats.batch.request import parse
+from mbats.batch.request import _parser, parse
 from mbats.config import Settings
 from mbats.errors import ConfigError, DataError
 from mbats.market.granularity import Granularity
@@ -68,3 +70,10 @@ def test_a_day_that_is_none_is_refused(arguments):
 def test_an_empty_span_is_refused():
     with pytest.raises(ConfigError, match="No time lies"):
         asked("--first=2026-03-13")
+
+
+def test_the_flex_template_offers_every_option_of_the_command_line():
+    file = Path(__file__).parents[2] / "containers" / "dataflow" / "metadata.json"
+    offered = {parameter["name"] for parameter in json.loads(file.read_text())["parameters"]}
+    options = {action.dest for action in _parser()._actions} - {"help", "settings"}
+    assert offered == options
