@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from mbats.backtest.engine import BacktestSpec, Identity, parameters_of, run_row
@@ -81,7 +82,8 @@ class SweepRequest:
     """What to play: a backtest with its strategies at their defaults, and the sets to give them.
 
     This task is number ``task`` (from 0) of ``tasks`` and takes every ``tasks``-th member. Without
-    an ``id`` the sweep's own follows from the question.
+    an ``id`` the sweep's own follows from the question. Raises :class:`ConfigError` for a set that
+    does not fit the strategy.
     """
 
     backtest: BacktestRequest
@@ -96,6 +98,20 @@ class SweepRequest:
             raise ConfigError(
                 f"There is no task {self.task} of {self.tasks}.", mend="--task counts from 0"
             )
+        if not self.sets:
+            raise ConfigError("A sweep needs a parameter set.", mend="--param name=a,b,c")
+        if self.backtest.spec.log_signals:
+            raise ConfigError("A sweep keeps no signals.", mend="mbats backtest --log-signals")
+        self.specs  # noqa: B018 - a set that does not fit is refused here
+
+    @cached_property
+    def specs(self) -> Sequence[BacktestSpec]:
+        """What to run for each of the sets, in their order."""
+        plain = self.backtest.spec
+        return [
+            replace(plain, strategies=with_parameters(plain.strategies, given), kind="sweep")
+            for given in self.sets
+        ]
 
 
 @dataclass(frozen=True)
@@ -122,16 +138,14 @@ def sweep(
     """Play this task's members that are not stored yet, and store them.
 
     ``progress`` is told how many of this task's members are done, and how many there are. Raises
-    :class:`ConfigError` for a set that does not fit the strategy and :class:`DataError` where data
-    is missing, before anything is played. An interruption leaves whole members: those already
-    played are stored first.
+    :class:`DataError` where data is missing, before anything is played. An interruption leaves
+    whole members: those already played are stored first.
     """
     tell = progress or (lambda done, of: None)
-    specs = _specs(request)
     inputs = _inputs(request.backtest)
-    sweep_id = request.id or sweep_id_of(request, specs)
+    sweep_id = request.id or sweep_id_of(request)
     loaded = load_inputs(market, *inputs)
-    members = list(_members(request, specs, loaded, sweep_id, now()).values())
+    members = list(_members(request, loaded, sweep_id, now()).values())
     share = members[request.task :: request.tasks]
     done = {row["run_id"] for row in store.members(sweep_id) if row["status"] == "done"}
     waiting = [member for member in share if member.run["run_id"] not in done]
@@ -175,12 +189,12 @@ class _Batch:
         self._results, self._rows, self._since = [], 0, self._now()
 
 
-def sweep_id_of(request: SweepRequest, specs: Sequence[BacktestSpec]) -> str:
+def sweep_id_of(request: SweepRequest) -> str:
     """Return the id that follows from the question: what is played over which data."""
     asked = request.backtest
     question = {
-        "sets": [parameters_of(spec) for spec in specs],
-        "strategy": specs[0].names,
+        "sets": [parameters_of(spec) for spec in request.specs],
+        "strategy": request.specs[0].names,
         "instruments": asked.instruments,
         "granularities": asked.granularities,
         "span": [asked.vendor, asked.start, asked.end],
@@ -189,18 +203,6 @@ def sweep_id_of(request: SweepRequest, specs: Sequence[BacktestSpec]) -> str:
         "keep": request.keep,
     }
     return f"sweep-{_digest(question)[:10]}"
-
-
-def _specs(request: SweepRequest) -> list[BacktestSpec]:
-    plain = request.backtest.spec
-    if not request.sets:
-        raise ConfigError("A sweep needs a parameter set.", mend="--param name=a,b,c")
-    if plain.log_signals:
-        raise ConfigError("A sweep keeps no signals.", mend="mbats backtest --log-signals")
-    return [
-        replace(plain, strategies=with_parameters(plain.strategies, given), kind="sweep")
-        for given in request.sets
-    ]
 
 
 def _inputs(asked: BacktestRequest) -> tuple[Any, ...]:
@@ -216,17 +218,16 @@ def _inputs(asked: BacktestRequest) -> tuple[Any, ...]:
 
 def _members(
     request: SweepRequest,
-    specs: Sequence[BacktestSpec],
     inputs: Inputs,
     sweep_id: str,
     now: datetime,
 ) -> dict[str, Member]:
     """Return the members by run id, in the order of the sets; equal sets are one member."""
     identity = Identity(sweep_id, now, git_sha(), image_digest())
-    common = run_row(specs[0], inputs.bars, inputs.instruments, inputs.conversion, identity)
+    common = run_row(request.specs[0], inputs.bars, inputs.instruments, inputs.conversion, identity)
     code = code_hash()
     made: dict[str, Member] = {}
-    for spec in specs:
+    for spec in request.specs:
         row = {**common, "parameters": parameters_of(spec), "parent_run_id": sweep_id}
         who = {name: row[name] for name in _IDENTITY} | {"code": code, "keep": request.keep}
         row["run_id"] = f"{sweep_id}-{_digest(who)[:16]}"
