@@ -125,7 +125,12 @@ def warnings(result: RunResult) -> list[str]:
         why = f": {run['error']}" if run.get("error") else ""
         found.append(f"The run is {run['status']}{why}. What follows is not a whole result.")
     found += _warnings_of_costs(result)
-    count = tables["trade"].num_rows
+    count = figures(result)["trades_closed"]
+    if count > tables["trade"].num_rows:
+        found.append(
+            "This member of a sweep kept its figures alone; its trades and curve are made again "
+            "by mbats backtest with the same parameters."
+        )
     if count < FEW_TRADES:
         noun = "trade" if count == 1 else "trades"
         found.append(f"{count or 'No'} closed {noun}: fewer than {FEW_TRADES} show little.")

@@ -8,7 +8,7 @@ fails is recorded as failed, and the others go on.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -65,8 +65,8 @@ _IDENTITY = (
 class SweepStore(Protocol):
     """The risk store, as sweeps see it."""
 
-    def members(self, sweep_id: str) -> Sequence[Mapping[str, Any]]:
-        """Return the rows of ``risk.run`` of a sweep."""
+    def done(self, sweep_id: str) -> Collection[str]:
+        """Return the run ids of a sweep's members that are stored and done."""
         ...
 
     def finish_many(self, results: Sequence[RunResult]) -> None:
@@ -147,7 +147,7 @@ def sweep(
     loaded = load_inputs(market, *inputs)
     members = list(_members(request, loaded, sweep_id, now()).values())
     share = members[request.task :: request.tasks]
-    done = {row["run_id"] for row in store.members(sweep_id) if row["status"] == "done"}
+    done = set(store.done(sweep_id))
     waiting = [member for member in share if member.run["run_id"] not in done]
     before = len(share) - len(waiting)
     tell(before, len(share))

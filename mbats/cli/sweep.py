@@ -113,11 +113,14 @@ def _run(request: "SweepRequest", jobs: int, by: str, top: int, as_json: bool) -
                 now=partial(datetime.now, UTC),
                 progress=lambda done, of: bar.update(line, completed=done, total=of),
             )
-        ranking = ranking_of(desk.risk_store, swept.sweep_id, by, top)
+        # One of many tasks leaves the ranking to who asks when all are done.
+        alone = request.tasks == 1
+        ranking = ranking_of(desk.risk_store, swept.sweep_id, by, top) if alone else None
     if as_json:
         emit_json(_document(swept, ranking))
     else:
-        show_ranking(ranking)
+        if ranking is not None:
+            show_ranking(ranking)
         said = f"{swept.played} played, {swept.stored_before} stored before"
         errors.print(
             f"Sweep {swept.sweep_id}: task {request.task} of {request.tasks} has {swept.share} of "
@@ -133,7 +136,7 @@ def _run(request: "SweepRequest", jobs: int, by: str, top: int, as_json: bool) -
         )
 
 
-def _document(swept: "Swept", ranking: "Ranking") -> dict[str, Any]:
+def _document(swept: "Swept", ranking: "Ranking | None") -> dict[str, Any]:
     return {
         "sweep": swept.sweep_id,
         "members": len(swept.members),
@@ -141,5 +144,5 @@ def _document(swept: "Swept", ranking: "Ranking") -> dict[str, Any]:
         "played": swept.played,
         "stored_before": swept.stored_before,
         "failed": swept.failed,
-        **ranking_document(ranking),
+        **(ranking_document(ranking) if ranking is not None else {}),
     }

@@ -154,6 +154,14 @@ class RiskStore:
         run_ids = [str(row["run_id"]) for row in rows]
         self._warehouse.write_all(writes, guard, {"run_ids": run_ids, "runs": len(rows)})
 
+    def done(self, sweep_id: str) -> set[str]:
+        """Return the run ids of a sweep's members that are done."""
+        sql = (
+            f"SELECT `run_id` FROM {self._table} "
+            "WHERE `parent_run_id` = @sweep_id AND `status` = 'done'"
+        )
+        return {row["run_id"] for row in self._warehouse.query(sql, {"sweep_id": sweep_id})}
+
     def members(self, sweep_id: str) -> list[Mapping[str, Any]]:
         """Return the runs of a sweep, in order of their run ids."""
         self._resolve_abandoned()

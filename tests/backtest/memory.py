@@ -108,9 +108,13 @@ class MemoryStore:
         self.status[run_id] = "failed"
         self.errors[run_id] = error
 
-    def members(self, sweep_id: str) -> list[Mapping[str, Any]]:
-        self._note("members")
-        return [r.run for r in self.results.values() if r.run["parent_run_id"] == sweep_id]
+    def done(self, sweep_id: str) -> list[str]:
+        self._note("done")
+        return [
+            run_id
+            for run_id, result in self.results.items()
+            if result.run["parent_run_id"] == sweep_id and result.run["status"] == "done"
+        ]
 
     def finish_many(self, results: Sequence[RunResult]) -> None:
         self._note("finish_many")

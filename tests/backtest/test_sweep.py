@@ -11,6 +11,7 @@ from mbats.backtest import sweep as sweeps
 from mbats.backtest.assumptions import Costs
 from mbats.backtest.executor import TERMINATED, Interpreter
 from mbats.backtest.ranking import rank
+from mbats.backtest.report import warnings
 from mbats.errors import ConfigError, DataError, NotReadyError, RunFailedError
 from mbats.market.catalogue import instrument
 from mbats.strategy import loading
@@ -88,6 +89,18 @@ def test_tasks_share_the_members_and_together_make_the_same_sweep():
     assert rows(parts) == rows(whole)
 
 
+def test_a_member_that_kept_its_figures_alone_says_so():
+    store = MemoryStore()
+    play(request("period=3"), store)
+    (result,) = store.results.values()
+    said = " ".join(warnings(result))
+    assert "kept its figures alone" in said
+    assert "closed trades" not in said
+    play(request("period=3", keep="trades"), store)
+    (whole,) = [r for r in store.results.values() if r.tables["trade"].num_rows]
+    assert "kept its figures alone" not in " ".join(warnings(whole))
+
+
 @pytest.mark.slow
 def test_processes_make_the_same_sweep():
     alone, pool = MemoryStore(), MemoryStore()
@@ -110,7 +123,7 @@ def test_played_again_a_sweep_adds_nothing_and_plays_nothing():
 def test_many_members_are_written_by_one_call():
     store = MemoryStore()
     play(request(), store)
-    assert store.calls == ["members", "finish_many"]
+    assert store.calls == ["done", "finish_many"]
 
 
 def test_old_results_do_not_wait_for_a_full_batch():
