@@ -89,7 +89,7 @@ down: $(SETUP) ## stop what `make up` started
 lock: $(UV) ## compile requirements/*.txt anew from pyproject.toml and requirements/*.in
 	@cd requirements && compile() { ../$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version "$$1" "$$2" -o "$$3.txt"; }; \
 	compile 3.11 uv.in uv; compile 3.11 ../pyproject.toml library; compile 3.11 dev.in dev; \
-	compile 3.13 emulators.in emulators; compile 3.13 java.in java; compile 3.11 terraform.in terraform
+	compile 3.13 emulators.in emulators; compile 3.13 java.in java; compile 3.11 terraform.in terraform; compile 3.11 beam.in beam
 	@for function in functions/*/; do cp requirements/library.txt "$${function}requirements.txt"; done # with mbats come all its needs
 
 .PHONY: clean

@@ -11,6 +11,7 @@ from mbats import __version__
 from mbats.cli import (
     archive,
     backtest,
+    bars,
     config,
     context,
     control,
@@ -34,6 +35,7 @@ from mbats.cli import (
     sim,
     status,
     stream,
+    sweep,
     up,
 )
 from mbats.cli.output import report
@@ -56,7 +58,9 @@ for command in (
     init,
     data,
     control,
+    bars,
     backtest,
+    sweep,
     runs,
     live,
     parity,
