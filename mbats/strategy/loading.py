@@ -14,7 +14,8 @@ import backtrader as bt
 from mbats.errors import ConfigError, DataError
 
 FOLDER = "strategies"
-_SHIPPED = Path(__file__).resolve().parent.parent.parent / FOLDER
+_PACKAGED = Path(__file__).resolve().parents[1] / "_strategies"
+_SHIPPED = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).resolve().parents[2] / FOLDER
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
