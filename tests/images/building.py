@@ -54,7 +54,9 @@ def install_tools(tools: Sequence[str]) -> None:
     if not tools:
         return
     if os.geteuid() or shutil.which("apt-get") is None:
-        raise CannotError(f"{', '.join(tools)} missing: install them, or run this as root on Debian")
+        raise CannotError(
+            f"{', '.join(tools)} missing: install them, or run this as root on Debian"
+        )
     print(f"Installing {', '.join(tools)} from Debian", flush=True)
     quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "check": True}
     subprocess.run(["apt-get", "update", "-qq"], **quiet)
@@ -79,7 +81,9 @@ class Buildah:
         )
         if done.returncode:
             said = f"{done.stdout}{done.stderr}"[-4000:]
-            raise RuntimeError(f"buildah {' '.join(arguments)} ended with {done.returncode}:\n{said}")
+            raise RuntimeError(
+                f"buildah {' '.join(arguments)} ended with {done.returncode}:\n{said}"
+            )
         return done.stdout
 
     def has(self, image: str) -> bool:
@@ -88,7 +92,9 @@ class Buildah:
 
     def build(self, folder: Path, dockerfile: Path, name: str, given: Mapping[str, str]) -> None:
         """Build a Dockerfile in the context ``folder``; what it begins with must be there."""
-        arguments = [word for key, value in given.items() for word in ("--build-arg", f"{key}={value}")]
+        arguments = [
+            word for key, value in given.items() for word in ("--build-arg", f"{key}={value}")
+        ]
         self.run(
             *("bud", "--isolation", "chroot", "--pull-never", "--format", "docker", *arguments),
             *("--file", str(dockerfile), "--tag", name, str(folder)),
@@ -117,12 +123,12 @@ def _tree_size(folder: Path, layer: str) -> int:
     return int(done.stdout.split()[0])
 
 
-def stand_in(buildah: Buildah) -> None:
-    """Make the images that ours begin with, where they are not made yet."""
-    if not buildah.has(PYTHON):
-        _python(buildah)
-    if not buildah.has(PROXY):
-        _proxy(buildah)
+def stand_in(buildah: Buildah, images: Sequence[str]) -> None:
+    """Make what these images begin with, where it is not made yet."""
+    begins = {base for image in images for base in ORDER[image].values()}
+    for base, make in ((PYTHON, _python), (PROXY, _proxy)):
+        if base in begins and not buildah.has(base):
+            make(buildah)
 
 
 def _python(buildah: Buildah) -> None:
@@ -193,7 +199,9 @@ def _mirror() -> str:
     places = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
     for place in places:
         text = place.read_text() if place.is_file() else ""
-        found = re.search(r"^(?:URIs:|deb(?: \[.*?\])?) +(http\S*/debian)/?(?:\s|$)", text, re.M)
+        found = re.search(
+            r"^(?:URIs:|deb(?: \[.*?\])?) +(http\S*/debian)/?(?:\s|$)", text, re.MULTILINE
+        )
         if found:
             return found[1]
     return MIRROR
