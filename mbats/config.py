@@ -44,6 +44,10 @@ class Settings(BaseModel):
     )
     security_master: str = Field("security_master", description="BigQuery dataset of market data")
     risk: str = Field("risk", description="BigQuery dataset of runs, fills and performance")
+    staging_dataset: str = Field(
+        "",
+        description="BigQuery dataset in which batches wait; a table's own dataset where empty",
+    )
     bucket_prefix: str = Field(
         "", description="prefix of the bucket names; the project id where empty"
     )

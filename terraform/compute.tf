@@ -6,9 +6,12 @@ locals {
       MBATS_LOCATION         = var.location
       MBATS_PROFILE          = "gcp"
       MBATS_PROJECT          = var.project_id
+      MBATS_STAGING_DATASET  = "staging"
     },
     local.mlflow_uri == null ? {} : { MLFLOW_TRACKING_URI = local.mlflow_uri, MLFLOW_TRACKING_AUTH = "gcp-id-token" },
   )
+  # A run says by which image it was made.
+  image_env  = { for name, image in var.images : name => image == "" ? {} : { IMAGE_DIGEST = split("@", image)[1] } }
   broker_env = { MBATS_OANDA_ENVIRONMENT = local.live ? "live" : "practice" }
 
   # A job in the network reaches the world through NAT alone.
@@ -47,7 +50,7 @@ module "jobs" {
   network             = local.run_network
   deletion_protection = local.live
   resources           = { cpu = each.value.cpu, memory = each.value.memory }
-  env                 = merge(local.desk_env, local._brokers[each.value.broker].env)
+  env                 = merge(local.desk_env, local.image_env[each.value.image], local._brokers[each.value.broker].env)
   secrets             = local._brokers[each.value.broker].secrets
   iam                 = local.job_iam[each.key]
 
@@ -78,7 +81,7 @@ module "bots" {
   secrets             = local.token[each.value.token_secret]
   iam                 = local.job_iam[each.key]
 
-  env = merge(local.desk_env, {
+  env = merge(local.desk_env, local.image_env.desk, {
     BOT_CONTROL_SUBSCRIPTION = "${each.key}-control"
     BOT_INSTRUMENTS          = join(",", sort(tolist(each.value.instruments)))
     BOT_LIVE_ACCOUNTS        = join(",", sort(tolist(var.live_accounts)))
@@ -147,7 +150,7 @@ module "model_server" {
   ingress             = var.features.private_network ? "INGRESS_TRAFFIC_INTERNAL_ONLY" : "INGRESS_TRAFFIC_ALL" # IAM guards it either way
   deletion_protection = local.live
   resources           = { cpu = "1", memory = "2Gi" }
-  env                 = local.desk_env
+  env                 = merge(local.desk_env, { MODEL_URI = "models:/signals@champion" }) # healthy before there is one
   iam = merge(local.service_iam, { for name, _ in local._bots : name => {
     role = "roles/run.invoker", member = local.members[name]
   } })

@@ -8,7 +8,7 @@ locals {
 
   bucket_iam = { for grant in concat(
     [
-      { bucket = "build", account = "build", role = "roles/storage.objectViewer" },
+      { bucket = "build", account = "build", role = "roles/storage.objectUser" }, # reads sources, leaves lists of contents
       { bucket = "control", account = "fn-control-file", role = "roles/storage.objectUser" },
       { bucket = "data", account = "backtest", role = "roles/storage.objectViewer" },
       { bucket = "data", account = "download", role = "roles/storage.objectUser" },
@@ -80,31 +80,47 @@ locals {
     } } : {},
   )
 
-  # A batch waits in a staging table of its dataset before one MERGE takes it, so a writer writes to the dataset.
+  # A batch waits in a table of the dataset staging before one statement takes it in, so a writer makes tables there
+  # and changes rows of its own tables; it can neither drop a table of the others nor make one.
   dataset_access = { for grant in concat(
     [
       { dataset = "desk_views", account = "preview", role = "READER" },
-      { dataset = "risk", account = "backtest", role = "WRITER" },
-      { dataset = "risk", account = "fn-control-file", role = "WRITER" },
       { dataset = "risk", account = "halt", role = "READER" },
-      { dataset = "risk", account = "parity", role = "WRITER" },
-      { dataset = "risk", account = "reconcile", role = "WRITER" },
-      { dataset = "risk", account = "train", role = "WRITER" },
+      { dataset = "risk", account = "reconcile", role = "READER" },
       { dataset = "security_master", account = "backtest", role = "READER" },
-      { dataset = "security_master", account = "download", role = "WRITER" },
-      { dataset = "security_master", account = "fn-control-file", role = "WRITER" },
+      { dataset = "security_master", account = "download", role = "READER" },
       { dataset = "security_master", account = "parity", role = "READER" },
       { dataset = "security_master", account = "reconcile", role = "READER" },
       { dataset = "security_master", account = "train", role = "READER" },
     ],
-    [for name, _ in local._bots : { dataset = "risk", account = name, role = "WRITER" }],
+    [for name, _ in local._risk_tables : { dataset = "risk", account = name, role = "READER" }],
+    [for name in local._batch_writers : { dataset = "staging", account = name, role = "WRITER" }],
     [for name, _ in local._bots : { dataset = "security_master", account = name, role = "READER" }],
     [for name, _ in local._dataflow : { dataset = "security_master", account = name, role = "WRITER" }],
   ) : "${grant.dataset}/${grant.account}" => { dataset = grant.dataset, role = grant.role, member = local.members[grant.account] } }
 
-  table_iam = { for store in values(local._messages.tables) :
-    "${store.table}/bq-writer" => { table = store.table, member = local.members.bq-writer }
+  # Who changes which tables' rows. A bot's orders, fills and events go through Pub/Sub, as bq-writer.
+  _result_tables = ["equity", "fill", "order_event", "performance", "position", "run", "signal", "trade"]
+  _risk_tables = merge(
+    {
+      backtest        = local._result_tables
+      fn-control-file = ["strategy_schedule"]
+      parity          = concat(local._result_tables, ["risk_event"])
+      train           = ["model_metric", "run"]
+    },
+    { for name, _ in local._bots : name => ["equity", "position", "run", "signal"] },
+  )
+  _market_tables = {
+    download        = ["alternative_data", "bar_daily", "bar_minute", "data_quality", "data_vendor", "exchange", "instrument"]
+    fn-control-file = ["watchlist"]
   }
+  _batch_writers = toset(concat(keys(local._risk_tables), keys(local._market_tables)))
+
+  table_iam = { for grant in concat(
+    [for store in values(local._messages.tables) : { table = store.table, account = "bq-writer" }],
+    flatten([for name, tables in local._risk_tables : [for table in tables : { table = "risk.${table}", account = name }]]),
+    flatten([for name, tables in local._market_tables : [for table in tables : { table = "security_master.${table}", account = name }]]),
+  ) : "${grant.table}/${grant.account}" => { table = grant.table, member = local.members[grant.account] } }
 
   mlflow_machines = { for name in concat(["backtest", "model-server", "train"], keys(local._bots)) : name => local.members[name] }
 }
