@@ -81,7 +81,7 @@ class Views:
 
 
 def chart(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return a Plotly figure of the first numeric columns over time; None where there is neither."""
+    """Return a Plotly figure of the first numeric columns over time; None without either."""
     time = next((name for name in _TIMES if rows and name in rows[0]), None)
     if time is None:
         return None

@@ -1,9 +1,10 @@
 """Turns a registry's list of images into Terraform's `images` variable.
 
-    gcloud artifacts docker images list REGISTRY --include-tags --format=json | digests.py TAG [NAME ...]
+    gcloud artifacts docker images list REGISTRY --include-tags --format=json |
+        digests.py TAG [NAME ...]
 
-Prints JSON: for each image that has the tag, NAME@sha256:..., under the variable's name for it. Ends
-with 1 where one of the names given has no image of that tag: half a desk is not deployed.
+Prints JSON: for each image that has the tag, NAME@sha256:..., under the variable's name for it.
+Ends with 1 where a name given has no image of that tag: half a desk is not deployed.
 """
 
 import json
@@ -17,7 +18,9 @@ def images(listed: list[dict], tag: str) -> dict[str, str]:
         tags = entry.get("tags") or []
         tags = tags.split(",") if isinstance(tags, str) else tags
         if tag in (t.strip() for t in tags):
-            found[key(entry["package"].rsplit("/", 1)[1])] = f"{entry['package']}@{entry['version']}"
+            found[key(entry["package"].rsplit("/", 1)[1])] = (
+                f"{entry['package']}@{entry['version']}"
+            )
     return found
 
 

@@ -153,7 +153,7 @@ def _python(buildah: Buildah) -> None:
             shutil.copy(file, tree / file.relative_to("/"))
     (folder / "Dockerfile").write_text(
         "FROM scratch\nCOPY tree/ /\n"
-        f"ENV SSL_CERT_FILE={CERTIFICATES} PIP_CERT={CERTIFICATES} REQUESTS_CA_BUNDLE={CERTIFICATES}\n"
+        f"ENV SSL_CERT_FILE={CERTIFICATES} PIP_CERT={CERTIFICATES}\n"
         'CMD ["python3"]\n'
     )
     buildah.build(folder, folder / "Dockerfile", PYTHON, {})

@@ -1,4 +1,4 @@
-"""Runs an image's entry point, as a container runtime would: its user, its environment, its words."""
+"""Runs an image's entry point, as a container runtime would: its user, environment and words."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""cloudbuild.yaml, step by step: pinned, complete, in an order that works, pushing nothing unproven."""
+"""cloudbuild.yaml, step by step: pinned, complete, in order, and pushing nothing unproven."""
 
 import re
 
@@ -46,7 +46,11 @@ def test_every_image_is_built_tried_listed_scanned_and_pushed(image):
 def test_an_image_waits_for_the_one_it_begins_with(image):
     step = STEPS[f"build-{image}"]
     text = (CONTAINERS / image / "Dockerfile").read_text()
-    ours = {name: on for name, on in re.findall(r"^ARG (\w+)=(\S+)$", text, re.M) if on in IMAGES}
+    ours = {
+        name: on
+        for name, on in re.findall(r"^ARG (\w+)=(\S+)$", text, re.MULTILINE)
+        if on in IMAGES
+    }
     for name, on in ours.items():
         assert f"--build-arg={name}={pushed(on)}" in step["args"]
     assert step["waitFor"] == ([f"build-{on}" for on in ours.values()] or ["-"])

@@ -179,7 +179,9 @@ def test_the_wheel_carries_what_the_library_reads(tmp_path):
         "containers": "mbats/_containers",
         "requirements": "mbats/_requirements",
     }.items():
-        files = [f for f in (ROOT / source).rglob("*") if f.is_file() and "__pycache__" not in f.parts]
+        files = [
+            f for f in (ROOT / source).rglob("*") if f.is_file() and "__pycache__" not in f.parts
+        ]
         assert files
         assert {f"{target}/{f.relative_to(ROOT / source)}" for f in files} <= names
     assert "mbats/desk/preview_pages/index.html" in names
