@@ -36,7 +36,7 @@ class JobSpec(BaseModel):
     memory: str = Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$")
     hours: int = Field(ge=1, le=168)
     retries: int = Field(ge=0, le=10)
-    parallelism: int = Field(1, ge=0)
+    parallelism: int = Field(default=1, ge=0)
     broker: Literal["none", "history", "trading"] = "none"
 
 
