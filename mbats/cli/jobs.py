@@ -85,9 +85,13 @@ def executions(
 
 
 @app.command(epilog="Example: mbats jobs logs backtest-x7k2q")
-def logs(execution: ExecutionArgument) -> None:
+def logs(execution: ExecutionArgument, as_json: JsonFlag = False) -> None:
     """Print what every task of an execution wrote, attempt by attempt."""
-    typer.echo(_caller().log(execution), nl=False)
+    text = _caller().log(execution)
+    if as_json:
+        emit_json({"execution": execution, "log": text})
+    else:
+        typer.echo(text, nl=False)
 
 
 @app.command(epilog="Example: mbats jobs cancel backtest-x7k2q")

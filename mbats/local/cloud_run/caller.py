@@ -49,7 +49,7 @@ class Caller:
             done = self._call("POST", f"{operation}:wait", {"timeout": "20s"})
         if "error" in done:
             raise RunFailedError(done["error"]["message"], tried=[done["metadata"]["logUri"]])
-        return dict(done["response"])
+        return {key: value for key, value in done["response"].items() if key != "@type"}
 
     def executions(self, job: str | None, limit: int) -> list[Document]:
         """Return the newest executions, of one job or of all."""

@@ -14,6 +14,7 @@ from google.rpc import code_pb2, status_pb2
 from mbats.local.cloud_run.names import last
 
 STOPPED = "The local Cloud Run server stopped while the execution ran."
+BROKEN = "The local Cloud Run broke while the execution ran: its own log says why."
 TIMED_OUT = "The configured timeout was reached."
 
 _State = run.Condition.State

@@ -76,6 +76,11 @@ class Container:
         self._kill_all()
         return await self.ended()
 
+    async def kill(self) -> Exit:
+        """SIGKILL to all of it, at once."""
+        self._kill_all()
+        return await self.ended()
+
     def _kill_all(self) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)

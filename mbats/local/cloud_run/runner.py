@@ -21,7 +21,7 @@ from mbats.local.cloud_run.names import last, parent
 from mbats.local.cloud_run.store import Store
 
 _Reason = run.Condition.ExecutionReason
-Halt = Literal["cancelled", "stopped"]
+Halt = Literal["cancelled", "stopped", "broken"]
 
 
 @dataclass(frozen=True)
@@ -136,17 +136,24 @@ class Runner:
             indices = iter(range(execution.task_count))
             width = execution.parallelism or self._machine.width
             workers = min(width, execution.task_count)
-            await asyncio.gather(*(self._work(name, active, indices) for _ in range(workers)))
+            work = [self._work(name, active, indices) for _ in range(workers)]
+            for result in await asyncio.gather(*work, return_exceptions=True):
+                if result is not None:
+                    raise result
         finally:
             self._finish(self._store.execution(name), active)
             del self._active[name]
             active.finished.set()
 
     async def _work(self, name: str, active: _Active, indices: Iterator[int]) -> None:
-        for index in indices:
-            if active.halted.is_set():
-                return
-            await self._run_task(name, active, index)
+        try:
+            for index in indices:
+                if active.halted.is_set():
+                    return
+                await self._run_task(name, active, index)
+        except BaseException:
+            self.ask_to_halt(name, "broken")  # a fault of ours: the other workers end as well
+            raise
 
     async def _run_task(self, name: str, active: _Active, index: int) -> None:
         task = self._store.task(f"{name}/tasks/{last(name)}-task{index}")
@@ -180,9 +187,12 @@ class Runner:
             with log.open("a") as file:
                 file.write(f"The container cannot be started: {error}\n")
             return Exit(NOT_STARTED), f"with exit code: {NOT_STARTED}"
-        self._store.note_process(container.pid, container.started, name)
         try:
+            self._store.note_process(container.pid, container.started, name)
             ended, in_time = await self._until_ended(container, active, task)
+        except BaseException:
+            await container.kill()  # nothing runs unseen
+            raise
         finally:
             self._store.forget_process(container.pid, container.started)
         if not in_time:
@@ -229,7 +239,8 @@ class Runner:
         now = self._clock.now()
         left = self._store.open_tasks(execution.name)
         cancelled = active.why == "cancelled" and bool(left)
-        why = "was cancelled." if cancelled else f"was not finished. {conditions.STOPPED}"
+        broken = conditions.BROKEN if active.why == "broken" else conditions.STOPPED
+        why = "was cancelled." if cancelled else f"was not finished. {broken}"
         for task in left:
             conditions.complete_task(task, now, f"Task {last(task.name)} {why}")
         ended, reason = "", _Reason.EXECUTION_REASON_UNDEFINED
@@ -238,7 +249,7 @@ class Runner:
             ended, reason = "Execution was cancelled by user.", _Reason.CANCELLED
         elif left:
             execution.failed_count += len(left)
-            ended, reason = conditions.STOPPED, _Reason.JOB_STATUS_SERVICE_POLLING_ERROR
+            ended, reason = broken, _Reason.JOB_STATUS_SERVICE_POLLING_ERROR
         elif active.failures:
             ended, reason = active.failures[min(active.failures)], _Reason.NON_ZERO_EXIT_CODE
         conditions.complete(execution, now, ended, reason)

@@ -10,7 +10,8 @@ from google.cloud import run_v2
 from google.longrunning import operations_pb2
 from local.cloud_run.conftest import PARENT, START, clients_of, log_of, read_pid
 
-from mbats.local.cloud_run.conditions import STOPPED
+from mbats.local.cloud_run import container
+from mbats.local.cloud_run.conditions import BROKEN, STOPPED
 from mbats.local.cloud_run.running import serving
 
 Status = run_v2.ExecutionReference.CompletionStatus
@@ -298,3 +299,16 @@ def test_a_server_that_is_closed_fails_what_runs(config, pipe):
         assert counts(execution) == (0, 1, 0, 0, 0)
         assert completed(execution).message == STOPPED
         assert clients.wait(operation).error.message == STOPPED
+
+
+def test_a_fault_of_the_server_leaves_nothing_running_and_is_told(cloud_run, clients, config):
+    def full(*process):
+        raise OSError("disk full")
+
+    clients.create("long", "child", "pause", task_count=2, parallelism=2)
+    cloud_run.server.runner._store.note_process = full
+    operation, name = clients.run("long")
+    assert clients.wait(operation).error.message == BROKEN
+    execution = clients.executions.get_execution(name=name)
+    assert counts(execution) == (0, 2, 0, 0, 0)
+    assert container.left_behind(str(config.folder.resolve()), []) == []
