@@ -50,6 +50,7 @@ def sim(
         int | None, typer.Option(help="seed of the faults; default: --seed")
     ] = None,
     state: Annotated[Path | None, typer.Option(help="file that survives a crash")] = None,
+    account: Annotated[str, typer.Option(help="account id; default: OANDA's form")] = "",
     currency: Annotated[str, typer.Option(help="account currency")] = "USD",
     balance: Annotated[str, typer.Option(help="opening balance")] = "100000",
     hedging: Annotated[bool, typer.Option("--hedging", help="a hedging account")] = False,
@@ -69,7 +70,7 @@ def sim(
         signal.signal(name, lambda *_: stop.set())
     config = _config(
         seed, instruments, start, speed, faults, seed if fault_seed is None else fault_seed, state,
-        currency, balance, hedging, fifo, first_id,
+        account, currency, balance, hedging, fifo, first_id,
     )  # fmt: skip
     if prices is not None and history:
         raise ConfigError("--prices and --history are two sources.", mend="give one of them")
@@ -87,7 +88,8 @@ def sim(
 
 def _config(
     seed: int, instruments: str, start: str, speed: float, faults: float, fault_seed: int,
-    state: Path | None, currency: str, balance: str, hedging: bool, fifo: bool, first_id: int,
+    state: Path | None, name: str, currency: str, balance: str, hedging: bool, fifo: bool,
+    first_id: int,
 ) -> "SimConfig":  # fmt: skip
     from mbats.local.oanda_sim import AccountSpec, FaultPlan, SimConfig, spec_of, storm
     from mbats.local.oanda_sim.config import DEFAULT_INSTRUMENTS, with_conversions
@@ -97,7 +99,7 @@ def _config(
     names = [name for name in instruments.split(",") if name] or list(DEFAULT_INSTRUMENTS)
     account = AccountSpec(
         currency=currency, balance=_decimal(balance), hedging=hedging, fifo=fifo,
-        first_transaction_id=first_id,
+        first_transaction_id=first_id, id=name or AccountSpec().id,
     )  # fmt: skip
     return SimConfig(
         seed=seed,

@@ -75,6 +75,7 @@ class House:
             MemoryJournal(), MemoryControl(), Sink(), Runs(),
         )  # fmt: skip
         self.lease = lease or HeldLease()
+        self.past = Past(clock=self.clock)
         self.limits, self.flattened, self.rows, self.suspended = limits, [], [], []
 
     def run(self, entries, *, until=None, strategy=Bracket, **parameters):
@@ -88,7 +89,7 @@ class House:
         )  # fmt: skip
         around = Surroundings(self.broker, self.journal, self.lease, self.clock, self.clock.advance)
         ports = Ports(
-            around, script, Past(clock=self.clock), self.sink, self.control, self.runs,
+            around, script, self.past, self.sink, self.control, self.runs,
             self.flattened.append, lambda: None,
             lambda table, rows: self.rows.extend((table, row) for row in rows),
             lambda: self.suspended.append(True),

@@ -10,13 +10,16 @@ import pytest
 from mbats import schemas
 from mbats.backtest.result import RESULT_TABLES, RunResult
 from mbats.gcp.batch import table_of
+from mbats.live.candles import Recent
 from mbats.live.differences import Reason
+from mbats.live.inbox import PricesBack, PricesLost
 from mbats.live.parity import compare
 from mbats.live.recorded import Choice, load_session
+from mbats.market.aggregate import aggregate
 from mbats.market.instrument import Instrument
 from mbats.strategy.loading import load_strategy
 from tests.live.house import House
-from tests.live.rig import MINUTE, START, Tick, ticks_at
+from tests.live.rig import MINUTE, START, Tick, columns, ticks_at
 
 SECOND = timedelta(seconds=1)
 FILE = '''
@@ -187,6 +190,25 @@ def replace_fill_time(house, by):
             row = {**event.row, "time": event.row["time"] + by, "price": Decimal("1.1006")}
             house.sink.stored[number] = replace(event, row=row)
     return house
+
+
+def test_a_bar_that_was_read_after_prices_were_lost_is_kept_and_nobody_was_asked(file):
+    house, ticks = House(), ticks_at(CLOSES)
+
+    def missed(after):
+        if after is None:
+            return None
+        bars = aggregate(columns(ticks), "M1", "test", until=house.clock.now())
+        return Recent(bars, house.clock.now(), empty=True)
+
+    house.past.recents["EUR_USD"] = missed
+    heard = [t for t in ticks if t.time < START + 2 * MINUTE or t.time > START + 4 * MINUTE]
+    lost, back = START + 130 * SECOND, START + 230 * SECOND
+    house.run([*heard, (lost, PricesLost("cut")), (back, PricesBack())])
+    asked = {row["known_at"]: row["decided_at"] for row in signals(house)}
+    assert asked[START + 3 * MINUTE] is None
+    assert asked[START + MINUTE] is not None
+    assert asked[START + 5 * MINUTE] is not None
 
 
 def test_a_bar_that_came_too_late_to_decide_on_is_named(file):

@@ -21,7 +21,9 @@ def floor(settings, tmp_path):
 
 
 def codes(floor):
-    rows = floor.query("SELECT code, event_id FROM `{risk}.v_risk_event`")
+    rows = floor.query(
+        f"SELECT code, event_id FROM `{{risk}}.v_risk_event` WHERE account = '{floor.account}'"
+    )
     assert len({row["event_id"] for row in rows}) == len(rows)
     return [row["code"] for row in rows]
 
@@ -35,9 +37,8 @@ def test_a_broken_drawdown_limit_flattens_halts_and_is_told_to_the_end_of_the_ch
     assert bot.poll() is None, "it goes on, halted"
     wait_for(lambda: {"DRAWDOWN", "FLATTENED", "STATE_HALTED"} <= set(codes(floor)))
     assert codes(floor).count("DRAWDOWN") == 1
-    wait_for(lambda: len(floor.query("SELECT event_id FROM `{risk}.v_fill`")) == 2)
-    sides = "SELECT side, units, realised_pnl FROM `{risk}.v_fill` ORDER BY time"
-    entry, exit_ = floor.query(sides)
+    wait_for(lambda: len(floor.fills()) == 2)
+    entry, exit_ = floor.fills()
     assert [(r["side"], r["units"]) for r in (entry, exit_)] == [("buy", 10_000), ("sell", 10_000)]
     assert exit_["realised_pnl"] < -400
     bot.send_signal(signal.SIGTERM)
@@ -58,20 +59,22 @@ def the_day_is_proved_and_a_lost_row_is_repaired(floor):
     assert (proof["clean"], proof["fills"]) == (True, 2)
     assert "RECONCILED" in wait_for(lambda: "RECONCILED" in codes(floor) and codes(floor))
     proved_from_the_beginning(floor)
-    (lost,) = floor.query("SELECT event_id FROM `{risk}.fill` WHERE side = 'sell' LIMIT 1")
+    lost = floor.fills()[1]
     with Desk(floor.settings) as desk:
         desk.warehouse.execute(
             f"DELETE FROM `{floor.settings.risk}.fill` WHERE event_id = @id",
             {"id": lost["event_id"]},
         )
-    code, document, errors = floor.run("reconcile", "--settling", "0")
+    code, document, errors = floor.run("reconcile", "--settling", "0", "--account", floor.account)
     assert code == 7
     (finding,) = document["accounts"][0]["findings"]
     assert (finding["kind"], finding["subject"]) == ("lost_fill", lost["event_id"])
     assert '"event": "reconciliation_mismatch"' in errors
-    code, document, _ = floor.run("reconcile", "--settling", "0", "--repair")
+    code, document, _ = floor.run(
+        "reconcile", "--settling", "0", "--account", floor.account, "--repair"
+    )
     assert (code, document["accounts"][0]["findings"][0]["repaired"]) == (0, True)
-    wait_for(lambda: len(floor.query("SELECT event_id FROM `{risk}.v_fill`")) == 2)
+    wait_for(lambda: len(floor.fills()) == 2)
     (run,) = floor.query("SELECT run_id FROM `{risk}.run`")
     assert {r["run_id"] for r in floor.query("SELECT run_id FROM `{risk}.v_fill`")} == {
         run["run_id"]
