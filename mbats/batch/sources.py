@@ -168,9 +168,10 @@ def _whole(table: pa.Table) -> pa.Table:
     columns = []
     for field in _SCHEMA.arrow:
         if field.name in table.column_names:
-            columns.append(table.column(field.name).cast(field.type))
-        elif field.nullable:
-            columns.append(pa.nulls(table.num_rows, field.type))
+            column = table.column(field.name).cast(field.type)
         else:
-            raise DataError(f"the column {field.name} is missing.")
+            column = pa.nulls(table.num_rows, field.type)
+        if column.null_count and not field.nullable:
+            raise DataError(f"the column {field.name} is missing, or null in a row.")
+        columns.append(column)
     return pa.table(columns, schema=_SCHEMA.arrow)

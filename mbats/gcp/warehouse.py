@@ -38,6 +38,7 @@ _CONTENTION = (
     "could not serialize access",
     "due to concurrent update",
     "too many dml statements outstanding",
+    "failed to commit ducklake transaction",  # the local BigQuery's word for it
 )
 
 Result = TypeVar("Result")

@@ -84,6 +84,10 @@ def test_a_file_that_holds_no_ticks_is_named(tmp_path):
     (tmp_path / "bad.parquet").write_bytes(b"no ticks")
     with pytest.raises(DataError, match=r"bad\.parquet holds no ticks"):
         run(tmp_path, f"--ticks={tmp_path}/bad.parquet", f"--output={tmp_path}/out")
+    nameless = table([row(UNTIL, 1)]).drop_columns("event_id")
+    pq.write_table(nameless, tmp_path / "nameless.parquet")
+    with pytest.raises(DataError, match=r"nameless\.parquet holds no ticks: the column event_id"):
+        run(tmp_path, f"--ticks={tmp_path}/nameless.parquet", f"--output={tmp_path}/out")
     with pytest.raises(DataError, match="holds no ticks of oanda"):
         run(tmp_path, f"--ticks={tmp_path}/none-*.parquet", f"--output={tmp_path}/out")
 
