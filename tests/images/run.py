@@ -96,7 +96,7 @@ def run_desk(house: House, desk: Container, folder: Path) -> str:
         result = opened.risk_store.load(run_id)
     rows = {name: len(rows) for name, rows in result.tables.items()}
     assert result.run["status"] == "done", result.run
-    assert result.run["git_sha"] == building.revision(), result.run["git_sha"]
+    assert result.run["git_sha"] == desk.revision, result.run["git_sha"]
     assert all(rows[name] for name in ("fill", "trade", "equity", "performance")), rows
     said = desk.run(["id", "-u"], {}).strip()
     assert said != "0", "it runs as root"

@@ -25,6 +25,7 @@ class Container:
         self.name = name
         config = buildah.config(tag(image))
         self.entrypoint: list[str] = list(config["Entrypoint"])
+        self.revision = str(config["Labels"]["org.opencontainers.image.revision"])
 
     def words(self, arguments: Sequence[str], environ: Mapping[str, str]) -> list[str]:
         """Return the command line that runs these words inside, in their environment."""
