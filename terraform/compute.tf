@@ -63,7 +63,8 @@ module "jobs" {
   depends_on = [module.service_accounts, module.secrets]
 }
 
-# One execution is one trading week; a retry would start the session anew, so there is none.
+# One execution is one trading week; a retry would start the session anew, so there is none. Airflow gives the
+# arguments with it, from strategies.csv; arming is said here alone (BOT_ARM is `--arm`).
 module "bots" {
   for_each = local.bots
   source   = "./modules/run-job"
@@ -72,7 +73,7 @@ module "bots" {
   region              = var.region
   name                = each.key
   image               = var.images.desk
-  args                = coalesce(each.value.args, concat(["live"], each.value.mode == "paper" ? ["--paper"] : each.value.mode == "live" ? ["--arm"] : []))
+  args                = coalesce(each.value.args, concat(["live"], sort(tolist(each.value.strategies)), flatten([for _ in each.value.strategies : ["--instruments", join(",", sort(tolist(each.value.instruments)))]]), ["--${each.value.mode}", "--account", each.value.account]))
   service_account     = trimprefix(local.members[each.key], "serviceAccount:")
   network             = local.run_network
   deletion_protection = local.live
@@ -81,14 +82,14 @@ module "bots" {
   secrets             = local.token[each.value.token_secret]
   iam                 = local.job_iam[each.key]
 
-  env = merge(local.desk_env, local.image_env.desk, {
+  env = merge(local.desk_env, local.image_env.desk, each.value.mode == "live" ? { BOT_ARM = "1" } : {}, {
     BOT_CONTROL_SUBSCRIPTION = "${each.key}-control"
     BOT_INSTRUMENTS          = join(",", sort(tolist(each.value.instruments)))
-    BOT_LIVE_ACCOUNTS        = join(",", sort(tolist(var.live_accounts)))
     BOT_NAME                 = each.key
     BOT_STRATEGIES           = join(",", sort(tolist(each.value.strategies)))
     BOT_TICKS_SUBSCRIPTION   = "${each.key}-ticks"
 
+    MBATS_LIVE_ACCOUNTS     = join(",", sort(tolist(var.live_accounts)))
     MBATS_OANDA_ACCOUNT     = each.value.account
     MBATS_OANDA_ENVIRONMENT = each.value.mode == "live" ? "live" : "practice"
   })

@@ -253,6 +253,10 @@ def test_deploy_builds_applies_syncs_and_runs_a_backtest_in_that_order(cloud):
         "gcloud run jobs execute backtest",
     )
     assert order == sorted(order)
+    dags, plugins = (call for call in calls if "composer_dags" in call)
+    assert "--exclude=^(control|plugins)/" in dags  # control/ there is the function's, not ours
+    assert "/composer_dags/plugins gs://" in plugins
+    assert plugins.endswith("/plugins")
     assert "executions/details/europe-west1/backtest-x7?project=my-project" in done.stdout
     assert done.stdout.endswith("  fill the secrets\n")
 
