@@ -35,6 +35,10 @@ $(SETUP): $(UV) requirements/library.txt requirements/dev.txt pyproject.toml
 demo: $(SETUP) ## the whole desk on this machine: real FX history, two backtests, a bot on a simulated OANDA
 	@$(BIN)/mbats demo
 
+.PHONY: demo-airflow
+demo-airflow: $(SETUP) ## the daily DAG once in Composer's Airflow, on the local stack, and a picture of its graph
+	@$(BIN)/python -m tests.dags.demo
+
 .PHONY: test
 test: $(SETUP) $(CHECKOV) ## run every test that this machine can run
 	@$(BIN)/pytest
@@ -94,7 +98,8 @@ lock: $(UV) ## compile requirements/*.txt anew from pyproject.toml and requireme
 	@cd requirements && compile() { ../$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version "$$1" "$$2" -o "$$3.txt"; }; \
 	compile 3.11 uv.in uv; compile 3.11 ../pyproject.toml library; compile 3.11 dev.in dev; \
 	compile 3.13 emulators.in emulators; compile 3.13 java.in java; compile 3.11 terraform.in terraform; \
-	compile 3.11 beam.in beam; compile 3.11 build.in build; compile 3.11 mlflow.in mlflow
+	compile 3.11 beam.in beam; compile 3.11 build.in build; compile 3.11 mlflow.in mlflow; \
+	UV_EXCLUDE_NEWER=2026-08-26 compile 3.11 airflow.in airflow
 	@for function in functions/*/; do cp requirements/library.txt "$${function}requirements.txt"; done # with mbats come all its needs
 
 .PHONY: clean

@@ -9,6 +9,7 @@ import typer
 
 from mbats import __version__
 from mbats.cli import (
+    airflow,
     archive,
     backtest,
     bars,
@@ -77,6 +78,7 @@ for command in (
     jobs,
     functions,
     replay,
+    airflow,
     config,
 ):
     app.add_typer(command.app)
