@@ -16,12 +16,12 @@ from mbats.errors import ConfigError
 from mbats.local import state
 from mbats.local.airflow_parts import HEALTH
 from mbats.local.cloud_run.clients import REGION, client_env
-from mbats.local.cloud_run.desk_jobs import make_jobs
+from mbats.local.cloud_run.desk_jobs import BOTS, make_jobs
 from mbats.local.cloud_run.jobs_file import JobSpec
 from mbats.local.cloud_run_service import NAME as CLOUD_RUN
 from mbats.local.cloud_run_service import addresses
 from mbats.local.environments import AIRFLOW
-from mbats.local.paper import FIRST_ACCOUNT, is_paper
+from mbats.local.paper import is_paper
 from mbats.local.ports import HOST
 from mbats.local.service import Launch, Service, Site
 
@@ -66,7 +66,7 @@ def local_bots(dags: Path) -> dict[str, str]:
 
     Terraform says in the cloud which bots there are; here every account that is named has one.
     """
-    accounts = {FIRST_ACCOUNT}
+    accounts = set()
     file = dags / "control" / "strategies.csv"
     if file.exists():
         with file.open(encoding="utf-8-sig", newline="") as rows:
@@ -74,7 +74,7 @@ def local_bots(dags: Path) -> dict[str, str]:
                 account = (row.get("Account") or "").strip()
                 if account and (row.get("Mode") or "").strip() != "live":
                     accounts.add(account)
-    return {account: f"bot-{account}" for account in sorted(accounts)}
+    return {account: f"bot-{account}" for account in sorted(accounts)} | BOTS
 
 
 def _launch(site: Site, dags: Path, bots: Mapping[str, str]) -> Launch:
@@ -128,5 +128,6 @@ def _make_bots(site: Site, bots: Mapping[str, str]) -> None:
             broker="none" if is_paper(account) else "trading",
         )
         for account, job in bots.items()
+        if account not in BOTS  # the stack makes those itself
     }
     make_jobs(site.ports[CLOUD_RUN]["http"], specs, site.settings.project, REGION)

@@ -44,7 +44,7 @@ def test_airflow_has_no_way_to_google_but_the_local_proxy(launch):
 
 def test_every_account_of_the_schedule_has_a_bot_here_but_one_of_live_money(tmp_path):
     control = tmp_path / "control"
-    assert local_bots(tmp_path) == {FIRST_ACCOUNT: f"bot-{FIRST_ACCOUNT}"}
+    assert local_bots(tmp_path) == {FIRST_ACCOUNT: "bot-paper"}
     control.mkdir()
     (control / "strategies.csv").write_text(
         "Strategy,Mode,Securities,Model ID,Account,Strategy Parameters\n"

@@ -253,10 +253,6 @@ def test_deploy_builds_applies_syncs_and_runs_a_backtest_in_that_order(cloud):
         "gcloud run jobs execute backtest",
     )
     assert order == sorted(order)
-    dags, plugins = (call for call in calls if "composer_dags" in call)
-    assert "--exclude=^(control|plugins)/" in dags  # control/ there is the function's, not ours
-    assert "/composer_dags/plugins gs://" in plugins
-    assert plugins.endswith("/plugins")
     assert "executions/details/europe-west1/backtest-x7?project=my-project" in done.stdout
     assert done.stdout.endswith("  fill the secrets\n")
 
@@ -311,13 +307,15 @@ def test_half_a_desk_is_not_deployed(cloud):
 
 def test_syncing_leaves_what_functions_and_composer_keep_there(cloud):
     _, calls = cloud("deploy", ENV="dev", PROJECT="my-project", APPROVE="yes")
-    (synced,) = [c for c in calls if "--delete-unmatched-destination-objects" in c]
+    synced, plugins = [c for c in calls if "--delete-unmatched-destination-objects" in c]
     kept = re.compile(re.search(r"--exclude=(\S+)", synced)[1])
-    for path in ("control/strategies.csv", "airflow_monitoring.py", "desk/__pycache__/x.pyc"):
+    ours = ("control/strategies.csv", "plugins/desk_alerts.py", "desk/__pycache__/x.pyc")
+    for path in (*ours, "airflow_monitoring.py"):
         assert kept.match(path), path
     for path in ("market_data.py", "desk/control_room.py"):
         assert not kept.match(path), path
     assert synced.endswith("/composer_dags gs://my-project-composer/dags")
+    assert plugins.endswith("/composer_dags/plugins gs://my-project-composer/plugins")
 
 
 @pytest.mark.parametrize("job", ["download", "backtest"])

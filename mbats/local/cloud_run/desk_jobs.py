@@ -19,6 +19,7 @@ _BOT = JobSpec(
     memory="1Gi",
     hours=168,
     retries=0,
+    parallelism=1,
     broker="trading",
 )
 _TOKENS = {"history": "oanda-practice-token", "trading": "oanda-practice-token"}
