@@ -38,6 +38,7 @@ TRADING = (RowMode.PAPER, RowMode.PRACTICE, RowMode.LIVE)
 
 _STRATEGY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,199}")
+_INSTRUMENT = re.compile(r"[A-Z0-9]{3,6}[_/][A-Z0-9]{3,6}")
 _ACCOUNT = re.compile(r"[0-9]{3}-[0-9]{3}-[0-9]{5,9}-[0-9]{3}")
 _PARAMETER = re.compile(r"[a-z_][A-Za-z0-9_]{0,63}")
 _VALUE = re.compile(r"[A-Za-z0-9_.:+/@%-]{1,200}")
@@ -193,7 +194,7 @@ def _read_row(
         named = [c for c, cell in zip(columns, cells, strict=False) if _SECRET_VALUE.search(cell)]
         reason = f"what looks like a secret stands here (not shown); remove it: {SECRET}"
         return [Problem(row, ", ".join(named), reason)]
-    if len(cells) > len(columns) and any(cells[len(columns) :]):
+    if len(cells) > len(columns):
         reason = (
             f"{len(cells)} cells under {len(columns)} columns; put a cell that holds commas "
             'in double quotes: "EUR_USD,USD_JPY"'
@@ -257,6 +258,10 @@ def _securities(text: str) -> tuple[str, ...]:
 
 
 def _model(text: str) -> str:
+    if _INSTRUMENT.fullmatch(text):  # of securities with commas and without quotes
+        raise DataError(
+            f'{text} reads as an instrument; put securities in double quotes: "A_B,C_D"'
+        )
     if text and not _MODEL.fullmatch(text):
         raise DataError(
             f"{_shown(text)} is no model: a run id or models:/name@alias, or empty for none"

@@ -1,35 +1,15 @@
 """Projects of one test: topics, buckets and functions that nobody else uses."""
 
-import itertools
-
 import pytest
 
 from mbats.desk import Desk
-from mbats.local import rest, topology
-from mbats.local.emulators import BUCKETS
-from tests.functions.rig import Function, People
-
-_numbers = itertools.count(1)
+from tests.functions.rig import Function, People, new_project
 
 
 @pytest.fixture
 def project(settings, tmp_path):
     """Settings of a project with the desk's topics and buckets, this test's own."""
-    number = next(_numbers)
-    mine = settings.model_copy(
-        update={
-            "project": f"functions-{number}",
-            "home": tmp_path / ".mbats",
-            "oanda_environment": "sim",
-        }
-    )
-    _host, _, port = settings.pubsub_endpoint.rpartition(":")
-    for method, path, body in topology.requests(mine.project):
-        rest.make(int(port), method, path, body)
-    with Desk(mine) as desk:
-        for bucket in BUCKETS:
-            desk.objects.make_bucket(bucket)
-    return mine
+    return new_project(settings, tmp_path / ".mbats")
 
 
 @pytest.fixture

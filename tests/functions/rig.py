@@ -1,5 +1,6 @@
 """Functions as processes of functions-framework, pushed to by the Pub/Sub emulator."""
 
+import itertools
 import json
 import os
 import signal
@@ -13,12 +14,16 @@ from pathlib import Path
 
 import requests
 
+from mbats.desk import Desk
 from mbats.gcp.connection import subscriber_client
 from mbats.gcp.publisher import Publisher
+from mbats.local import rest, topology
+from mbats.local.emulators import BUCKETS
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 DYING = Path(__file__).with_name("dying.py")
 PATIENCE_S = 60.0
+numbers = itertools.count(1)
 
 
 def eventually(found, patience_s=PATIENCE_S):
@@ -43,6 +48,24 @@ def environment(settings):
     made = {f"MBATS_{name.upper()}": str(value) for name, value in values.items() if value}
     secret = settings.notify_webhook
     return made | ({"MBATS_NOTIFY_WEBHOOK": secret.get_secret_value()} if secret else {})
+
+
+def new_project(settings, home):
+    """Return settings of a project with topics and buckets that nobody else uses."""
+    mine = settings.model_copy(
+        update={
+            "project": f"functions-{next(numbers)}",
+            "home": home,
+            "oanda_environment": "sim",
+        }
+    )
+    port = int(settings.pubsub_endpoint.rpartition(":")[2])
+    for method, path, body in topology.requests(mine.project):
+        rest.make(port, method, path, body)
+    with Desk(mine) as desk:
+        for bucket in BUCKETS:
+            desk.objects.make_bucket(bucket)
+    return mine
 
 
 class Function:

@@ -18,7 +18,7 @@ from mbats.gcp.tables import apply_tables
 from mbats.local.emulators import BUCKETS
 from mbats.market.watchlist import template_workbook
 from mbats.strategy.schedule import COLUMNS
-from tests.functions.conftest import _numbers
+from tests.functions.rig import numbers
 
 pytestmark = pytest.mark.emulators
 
@@ -54,7 +54,7 @@ def controlled(settings, warehouse_names, tmp_path):
     mine = settings.model_copy(
         update={
             **warehouse_names,
-            "bucket_prefix": f"control-{next(_numbers)}",
+            "bucket_prefix": f"control-{next(numbers)}",
             "home": tmp_path / ".mbats",
         }
     )

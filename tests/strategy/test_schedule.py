@@ -81,6 +81,8 @@ def test_the_row_number_is_that_of_a_spreadsheet_also_after_blank_rows_and_cells
         ("sma_reversal,backtest,EUR_USD,,,period=`id`", "Strategy Parameters", "cannot be"),
         ("sma_reversal,backtest,EUR_USD,,,period=1;period=2", "Strategy Parameters", "twice"),
         ("sma_reversal,backtest,EUR_USD,,,x=1,y=2", "", "7 cells under 6 columns"),
+        ("sma_reversal,backtest,EUR_USD,,,x=1,", "", "7 cells under 6 columns"),
+        ("sma_reversal,backtest,EUR_USD,USD_JPY,,", "Model ID", "double quotes"),
     ],
 )
 def test_a_wrong_cell_is_named_with_row_column_and_what_was_expected(row, column, said):
