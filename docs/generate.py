@@ -13,6 +13,8 @@ import typer.main
 from mbats import errors, schemas
 from mbats.cli.main import app
 from mbats.config import ENV_PREFIX, SECRETS, Settings
+from mbats.live.proof import FINDINGS
+from mbats.live.refusals import REASONS
 from mbats.local.oanda_sim.behaviour import Behaviour
 from mbats.local.oanda_sim.faults import MEANINGS, STREAM_FAULTS
 from mbats.local.oanda_sim.routes import ROUTES
@@ -88,6 +90,33 @@ def risk_rules() -> str:
             "`risk.risk_event`. Orders that can only bring a position nearer to flat are asked "
             "only where the last column says so.",
             markdown(("code", "denies when", "asked of reducing orders"), rows),
+        ]
+    )
+
+
+def refusals() -> str:
+    """Return the page of what the live broker refuses before any rule is asked."""
+    rows = [(f"`{r.code}`", r.description) for r in REASONS]
+    return "\n\n".join(
+        [
+            "# Refusals of the live broker",
+            "What cannot be sent exactly is not sent: the order is rejected for the strategy, and "
+            "`risk.risk_event` says why, before any [pre-trade rule](risk-rules.md) is asked.",
+            markdown(("code", "refused because"), rows),
+        ]
+    )
+
+
+def findings() -> str:
+    """Return the page of what `mbats reconcile` can find."""
+    rows = [(f"`{name}`", description) for name, description in FINDINGS.items()]
+    return "\n\n".join(
+        [
+            "# Findings of `mbats reconcile`",
+            "Each is logged with `event=reconciliation_mismatch`, is a row of `risk.risk_event` "
+            "and ends the command with exit code 7. `--repair` publishes the rows of `lost_fill` "
+            "and `missing_event` again, under the same event id; the rest needs a person.",
+            markdown(("finding", "what it means"), rows),
         ]
     )
 
@@ -176,6 +205,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings,
     "tables.md": tables,
     "risk-rules.md": risk_rules,
+    "refusals.md": refusals,
+    "reconciliation.md": findings,
     "quality-checks.md": quality_checks,
     "simulator.md": simulator,
 }

@@ -44,6 +44,10 @@ class Settings(BaseModel):
     )
     security_master: str = Field("security_master", description="BigQuery dataset of market data")
     risk: str = Field("risk", description="BigQuery dataset of runs, fills and performance")
+    staging_dataset: str = Field(
+        "",
+        description="BigQuery dataset in which batches wait; a table's own dataset where empty",
+    )
     bucket_prefix: str = Field(
         "", description="prefix of the bucket names; the project id where empty"
     )
@@ -74,6 +78,21 @@ class Settings(BaseModel):
     live_accounts: str = Field(
         "", description="OANDA accounts, with commas, that may trade live money"
     )
+    guard_limits: str = Field(
+        "",
+        description="the risk guard's limits, `name=value` with commas; `ACCOUNT:name=value` for "
+        "one account; the desk's own where empty",
+    )
+    notify_webhook: SecretStr | None = Field(
+        None,
+        description="who is told of alerts: `slack URL`, `telegram URL?chat_id=…`, `email URL`, "
+        "one a line; never in the file",
+    )
+    dag_folder: str | None = Field(
+        None,
+        description="where Airflow reads DAGs, gs://bucket/dags or a folder; `composer_dags` "
+        "beside the home where empty",
+    )
 
     def may_trade_live(self, account: str) -> bool:
         """Tell whether the account is on the list of those that may trade live money."""
@@ -91,7 +110,7 @@ ENDPOINTS = (
     "pubsub_endpoint",
     "cloud_run_endpoint",
 )
-SECRETS = ("oanda_token", "oanda_kill_token")
+SECRETS = ("oanda_token", "oanda_kill_token", "notify_webhook")
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,12 @@ locals {
       MBATS_LOCATION         = var.location
       MBATS_PROFILE          = "gcp"
       MBATS_PROJECT          = var.project_id
+      MBATS_STAGING_DATASET  = "staging"
     },
     local.mlflow_uri == null ? {} : { MLFLOW_TRACKING_URI = local.mlflow_uri, MLFLOW_TRACKING_AUTH = "gcp-id-token" },
   )
+  # A run says by which image it was made.
+  image_env  = { for name, image in var.images : name => image == "" ? {} : { IMAGE_DIGEST = split("@", image)[1] } }
   broker_env = { MBATS_OANDA_ENVIRONMENT = local.live ? "live" : "practice" }
 
   # A job in the network reaches the world through NAT alone.
@@ -47,7 +50,7 @@ module "jobs" {
   network             = local.run_network
   deletion_protection = local.live
   resources           = { cpu = each.value.cpu, memory = each.value.memory }
-  env                 = merge(local.desk_env, local._brokers[each.value.broker].env)
+  env                 = merge(local.desk_env, local.image_env[each.value.image], local._brokers[each.value.broker].env)
   secrets             = local._brokers[each.value.broker].secrets
   iam                 = local.job_iam[each.key]
 
@@ -78,7 +81,7 @@ module "bots" {
   secrets             = local.token[each.value.token_secret]
   iam                 = local.job_iam[each.key]
 
-  env = merge(local.desk_env, {
+  env = merge(local.desk_env, local.image_env.desk, {
     BOT_CONTROL_SUBSCRIPTION = "${each.key}-control"
     BOT_INSTRUMENTS          = join(",", sort(tolist(each.value.instruments)))
     BOT_LIVE_ACCOUNTS        = join(",", sort(tolist(var.live_accounts)))
@@ -147,7 +150,7 @@ module "model_server" {
   ingress             = var.features.private_network ? "INGRESS_TRAFFIC_INTERNAL_ONLY" : "INGRESS_TRAFFIC_ALL" # IAM guards it either way
   deletion_protection = local.live
   resources           = { cpu = "1", memory = "2Gi" }
-  env                 = local.desk_env
+  env                 = merge(local.desk_env, { MODEL_URI = "models:/signals@champion" }) # healthy before there is one
   iam = merge(local.service_iam, { for name, _ in local._bots : name => {
     role = "roles/run.invoker", member = local.members[name]
   } })
@@ -182,10 +185,17 @@ module "functions" {
   service_account       = trimprefix(local.members["fn-${each.value.account}"], "serviceAccount:")
   source_code           = { bucket = module.buckets.names.build, object = each.value.source, entry_point = replace(each.value.account, "-", "_") }
   trigger               = each.value.trigger
+  max_instances         = each.value.account == "control-file" ? 1 : 3 # one at a time: a newer file waits for an older
   secrets = each.key == "notify" && contains(keys(var.secret_versions), "notify-webhook") ? {
-    NOTIFY_WEBHOOK = { secret = "notify-webhook", version = var.secret_versions["notify-webhook"] }
+    MBATS_NOTIFY_WEBHOOK = { secret = "notify-webhook", version = var.secret_versions["notify-webhook"] }
   } : {}
-  env = merge(local.desk_env, each.key == "risk-guard" ? { HALT_JOB = "projects/${var.project_id}/locations/${var.region}/jobs/halt" } : {})
+  env = merge(local._function_env, lookup({
+    control-file = var.orchestrator == "composer" ? { MBATS_DAG_FOLDER = "gs://${module.buckets.names.composer}/dags" } : {}
+    risk-guard = {
+      HALT_JOB           = "projects/${var.project_id}/locations/${var.region}/jobs/halt"
+      MBATS_GUARD_LIMITS = var.guard_limits
+    }
+  }, each.value.account, {}))
 
   depends_on = [
     module.service_accounts,
@@ -197,20 +207,28 @@ module "functions" {
 }
 
 locals {
-  _topic = { bucket = null, region = null }
+  # A function knows neither MLflow nor models: only where the desk is.
+  _function_env = { for name, value in local.desk_env : name => value if startswith(name, "MBATS_") }
+
+  _topic_triggers = { for topic in local.topics : topic => { bucket = null, region = null, topic = module.pubsub.topics[topic] } }
   _triggers = {
-    control-file = { bucket = module.buckets.names.control, region = lower(var.location), topic = null }
-    notify       = merge(local._topic, { topic = module.pubsub.topics["risk-events"] })
-    risk-guard   = merge(local._topic, { topic = module.pubsub.topics["order-events"] })
+    control-file            = { bucket = module.buckets.names.control, region = lower(var.location), topic = null }
+    notify                  = local._topic_triggers["risk-events"]
+    risk-guard-order-events = local._topic_triggers["order-events"]
+    risk-guard-risk-events  = local._topic_triggers["risk-events"]
   }
 
-  # A function has one trigger, so the keeper of dead letters is made once a topic.
+  # A function has one trigger: what hears several topics is made once a topic.
   functions = merge(
-    { for name, source in var.functions : name => { account = name, source = source, trigger = local._triggers[name] } if name != "dead-letter" },
+    { for name, trigger in local._triggers : name => {
+      account = startswith(name, "risk-guard") ? "risk-guard" : name
+      source  = var.functions[startswith(name, "risk-guard") ? "risk-guard" : name]
+      trigger = trigger
+    } if contains(keys(var.functions), startswith(name, "risk-guard") ? "risk-guard" : name) },
     { for topic in local.topics : "dead-letter-${topic}" => {
       account = "dead-letter"
       source  = var.functions["dead-letter"]
-      trigger = merge(local._topic, { topic = "projects/${var.project_id}/topics/${topic}-dead-letter" })
+      trigger = { bucket = null, region = null, topic = "projects/${var.project_id}/topics/${topic}-dead-letter" }
     } if contains(keys(var.functions), "dead-letter") },
   )
 }

@@ -41,11 +41,17 @@ def indicator_values(strategy: bt.Strategy, feed: NumpyFeed) -> dict[str, Floats
 
     Arrays have shape (bars,).
     """
-    found: dict[str, Floats] = {}
+    lines = indicator_lines(strategy, feed)
+    return {name: _values(line, len(feed.bars)) for name, line in lines.items()}
+
+
+def indicator_lines(strategy: bt.Strategy, feed: Any) -> dict[str, Any]:
+    """Return by feature name the lines of the indicators on ``feed``; ``line[0]`` is the newest."""
+    found: dict[str, Any] = {}
     for indicator in strategy.getindicators_lines():
         if _feed_of(indicator, strategy.datas) is feed:
-            for name, values in _lines(indicator, len(feed.bars)):
-                found[_unused(name, found)] = values
+            for name, line in _lines(indicator):
+                found[_unused(name, found)] = line
     return found
 
 
@@ -62,18 +68,22 @@ def _feed_of(indicator: Any, feeds: Sequence[NumpyFeed]) -> NumpyFeed | None:
     return None
 
 
-def _lines(indicator: Any, bars: int) -> Iterator[tuple[str, Floats]]:
+def _lines(indicator: Any) -> Iterator[tuple[str, Any]]:
     plotname = indicator.plotinfo.plotname or type(indicator).__name__
     for number, (alias, line) in enumerate(
         zip(indicator.getlinealiases(), indicator.lines.lines, strict=False)
     ):
-        values = np.full(bars, np.nan)
-        known = np.frombuffer(line.array, dtype=np.float64)[:bars]
-        values[: len(known)] = known
-        yield (f"{plotname}.{alias}" if number else plotname), values
+        yield (f"{plotname}.{alias}" if number else plotname), line
 
 
-def _unused(name: str, taken: dict[str, Floats]) -> str:
+def _values(line: Any, bars: int) -> Floats:
+    values = np.full(bars, np.nan)
+    known = np.frombuffer(line.array, dtype=np.float64)[:bars]
+    values[: len(known)] = known
+    return values
+
+
+def _unused(name: str, taken: dict[str, Any]) -> str:
     number, unused = 2, name
     while unused in taken:
         unused, number = f"{name}_{number}", number + 1

@@ -1,5 +1,6 @@
 """`mbats parity`: a live session against a backtest of the same ticks."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,10 +9,14 @@ import typer
 
 from mbats.cli import context
 from mbats.cli.output import JsonFlag, emit_json, errors, people, table
-from mbats.errors import DataError
+from mbats.cli.reconcile import day_of
+from mbats.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from mbats.desk import Desk
     from mbats.live.differences import Difference, Parts, Report
+    from mbats.live.recorded import Choice
+    from mbats.live.replay import Session
 
 app = typer.Typer()
 
@@ -20,7 +25,17 @@ CODE = "PARITY"
 
 @app.command(epilog="Example: mbats parity 20260102T030405-1a2b3c4d --sizer units:1000")
 def parity(
-    run: Annotated[str, typer.Argument(help="id of a live session, or the beginning of one")],
+    run: Annotated[
+        str | None, typer.Argument(help="id of a live session, or the beginning of one")
+    ] = None,
+    ended_on: Annotated[
+        str | None,
+        typer.Option(
+            "--ended-on",
+            "--session-date",
+            help="instead: every session that ended on this trading day, 2026-11-23",
+        ),
+    ] = None,
     strategy: Annotated[str | None, typer.Option(help="which, where it traded several")] = None,
     file: Annotated[str | None, typer.Option(help="the strategy's file, if not by name")] = None,
     instruments: Annotated[str | None, typer.Option(help="only these: EUR_USD,USD_JPY")] = None,
@@ -40,28 +55,73 @@ def parity(
 ) -> None:
     """Replay a session's recorded ticks through a backtest; show every difference and why.
 
-    The reasons: spread, slippage, latency, missed tick, sizing, denied. Costs are in account
-    currency, above zero where live was worse. Exits with 3 where a difference has no reason.
+    The reasons: spread, slippage, latency, missed tick, late bar, sizing, denied. Costs are in
+    account currency, above zero where live was worse. Exits with 3 where a difference has no
+    reason.
     """
     from mbats.desk import Desk
-    from mbats.live.parity import compare
-    from mbats.live.recorded import Choice, load_session
+    from mbats.live.recorded import Choice
     from mbats.market.instrument import parse_name
 
+    if (run is None) == (ended_on is None):
+        raise ConfigError("Which session?", mend="give a run id, or --ended-on 2026-11-23")
     names = [parse_name(part) for part in (instruments or "").split(",") if part.strip()]
     choice = Choice(strategy, file, names, sizer, vendor, slippage_pips)
     now = datetime.now(UTC)
     with Desk(context.settings()) as desk:
-        session = load_session(run, desk.risk_store, desk.security_master, choice, now)
-        report = compare(session, Decimal(str(tolerance_pips)))
-        if record:
-            desk.risk_store.note(_event(report, session.run, now))
+        comparison = _Comparison(desk, Decimal(str(tolerance_pips)), now, record)
+        if run is not None:
+            compared = [comparison.of(run, choice)]
+        else:
+            compared = comparison.of_day(ended_on or "", choice)
     if as_json:
-        emit_json(document(report))
+        documents = [document(report) for report, _ in compared]
+        emit_json(documents[0] if run is not None else {"sessions": documents})
     else:
-        _print(report, str(session.run["account_currency"]), every)
-    if not report.parity:
+        for report, currency in compared:
+            _print(report, currency, every)
+    if comparison.problems or not all(report.parity for report, _ in compared):
         raise typer.Exit(DataError.exit_code)
+
+
+class _Comparison:
+    """Compares sessions; ``problems`` are those of a day that could not be compared."""
+
+    def __init__(self, desk: "Desk", tolerance: Decimal, now: datetime, record: bool) -> None:
+        self._desk = desk
+        self._tolerance = tolerance
+        self._now = now
+        self._record = record
+        self.problems: list[str] = []
+
+    def of(self, run: str, choice: "Choice") -> tuple["Report", str]:
+        """Return one session's report and its currency."""
+        from mbats.live.parity import compare
+        from mbats.live.recorded import load_session
+
+        desk = self._desk
+        session = load_session(run, desk.risk_store, desk.security_master, choice, self._now)
+        report = compare(session, self._tolerance)
+        if self._record:
+            desk.risk_store.note(_event(report, session, self._now))
+        return report, str(session.run["account_currency"])
+
+    def of_day(self, text: str, choice: "Choice") -> list[tuple["Report", str]]:
+        """Return the report of each strategy of each session that ended on a trading day."""
+        from mbats.desk.reconcile import sessions_on
+
+        found = []
+        runs = sessions_on(self._desk, day_of(text), self._now, ended=True)
+        if not runs:
+            people.print(f"No session ended on {text}: nothing to compare.")
+        for run in runs:
+            for strategy in str(run["strategy"]).split("+"):
+                try:
+                    found.append(self.of(str(run["run_id"]), replace(choice, strategy=strategy)))
+                except DataError as error:
+                    errors.print(f"{run['run_id']} {strategy}: {error}", markup=False)
+                    self.problems.append(str(run["run_id"]))
+        return found
 
 
 def document(report: "Report") -> dict[str, Any]:
@@ -78,15 +138,17 @@ def document(report: "Report") -> dict[str, Any]:
     }
 
 
-def _event(report: "Report", run: Any, now: datetime) -> dict[str, Any]:
+def _event(report: "Report", session: "Session", now: datetime) -> dict[str, Any]:
+    run, strategy = session.run, session.loaded.name
     return {
-        "event_id": f"{report.run_id}-{CODE}-{run['ended_at'].timestamp():.6f}",
+        "event_id": f"{report.run_id}-{CODE}-{strategy}-{run['ended_at'].timestamp():.6f}",
         "run_id": report.run_id,
         "time": now,
         "code": CODE,
         "severity": "info" if report.parity else "warning",
         "detail": _verdict(report),
         "account": run["account"],
+        "strategy": strategy,
         "figures": {
             "trades": len(report.differences),
             "reasons": _reasons(report),

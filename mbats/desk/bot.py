@@ -4,16 +4,15 @@ import logging
 import os
 import secrets
 import signal
-import subprocess
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
+from mbats.backtest.provenance import git_sha, image_digest
 from mbats.config import Settings
 from mbats.desk.stores import Desk
 from mbats.desk.switch import journal_name, kill_switch
@@ -24,14 +23,15 @@ from mbats.gcp.lease import ObjectLease
 from mbats.gcp.live_runs import LiveRuns, RowWriter
 from mbats.gcp.publisher import EventPublisher, Publisher
 from mbats.gcp.tickbus import TickSubscription
-from mbats.live.bot import Bot, Continued, Plan, Ports, Suspending, Unseen
-from mbats.live.control import ControlStore
-from mbats.live.inbox import Control, Inbox, Stop
+from mbats.live.bot import Bot
+from mbats.live.inbox import Continued, Control, Inbox, Logged, LogReached, Stop, Suspending
 from mbats.live.mode import Mode, banner, require_mode
+from mbats.live.plan import Plan, Ports
 from mbats.live.recovery import Surroundings
 from mbats.live.session import Assignment
 from mbats.live.trader import Account
 from mbats.live.wall_clock import WallClock
+from mbats.live.watches import AccountWatch, ControlWatch
 from mbats.local.paper import is_paper, paper_account, tick_instruments
 from mbats.market.instrument import Instrument
 from mbats.market.tick import Tick
@@ -46,7 +46,6 @@ log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10.0
 LEASE_WAIT_SECONDS = 60.0
-WATCH_SECONDS = 1.0
 _READS = Backoff(attempts=3, first_s=0.2, longest_s=1.0)  # the bot itself asks again each second
 
 Put = Callable[[Any], None]
@@ -64,32 +63,6 @@ class Session:
     armed: bool = False
 
 
-class ControlWatch(threading.Thread):
-    """Looks at the trading state every second, so that no message need arrive."""
-
-    def __init__(self, store: ControlStore, put: Put, every_seconds: float = WATCH_SECONDS) -> None:
-        super().__init__(name="control", daemon=True)
-        self._store = store
-        self._put = put
-        self._every_seconds = every_seconds
-        self._ending = threading.Event()
-        self._unseen_since: datetime | None = None
-
-    def run(self) -> None:
-        """Look until :meth:`stop`."""
-        while not self._ending.wait(self._every_seconds):
-            try:
-                self._put(Control(self._store.read()[0]))
-                self._unseen_since = None
-            except (MbatsError, OSError) as error:
-                self._unseen_since = self._unseen_since or WallClock().now()
-                self._put(Control(Unseen(self._unseen_since, str(error))))
-
-    def stop(self) -> None:
-        """End at once."""
-        self._ending.set()
-
-
 def run_session(settings: Settings, asked: Session, say: Callable[[str], None]) -> str:
     """Run one session from its recovery to its end; return its run id.
 
@@ -99,73 +72,109 @@ def run_session(settings: Settings, asked: Session, say: Callable[[str], None]) 
     require_mode(settings, asked.mode, asked.account, armed=asked.armed)
     _require_account_of_mode(asked)
     with ExitStack() as opened:
-        desk = opened.enter_context(Desk(settings))
-        names = sorted({name for a in asked.assignments for name in a.instruments})
-        priced = tick_instruments(names, settings.account_currency)
-        inbox = Inbox()
-        at_broker = settings.model_copy(update={"oanda_account": asked.account})
-        market: Put = inbox.put
-        if asked.mode is Mode.PAPER:
-            paper = opened.enter_context(paper_account(settings, asked.account, names))
-            at_broker, market = paper.settings, _priced(paper.price, inbox.put)
-        say(banner(asked.mode, asked.account, _where(at_broker)))
-        lease = ObjectLease(desk.objects, f"account-{asked.account}")
-        lease.acquire(wait_s=LEASE_WAIT_SECONDS)
-        opened.callback(lease.release)
-        bot = _bot(settings, at_broker, asked, desk, lease, inbox, market, priced, opened)
-        _take_signals(inbox.put, opened)
+        parts = _Parts(settings, asked, opened)
+        say(banner(asked.mode, asked.account, _where(parts.at_broker)))
+        parts.lease.acquire(wait_s=LEASE_WAIT_SECONDS)
+        opened.callback(parts.lease.release)
+        bot = Bot(parts.plan(), parts.ports())
+        _take_signals(parts.inbox.put, opened)
         bot.run()
         return bot.run_id
 
 
-def _bot(
-    settings: Settings, at_broker: Settings, asked: Session, desk: Desk, lease: ObjectLease,
-    inbox: Inbox, market: Put, priced: Sequence[str], opened: ExitStack,
-) -> Bot:  # fmt: skip
-    clock = WallClock()
-    api = session(at_broker, ANSWER_SECONDS)
-    reader = OandaReader(api, address=_where(at_broker), backoff=_READS)
-    instruments = _instruments(at_broker, priced)
-    control = ControlObject(desk.objects, asked.account)
-    publisher = Publisher(settings)
-    opened.callback(publisher.close)
-    rows = RowWriter(desk.warehouse)
-    rows.start()
-    opened.callback(rows.close)
-    stream = TransactionStream(at_broker, _told(inbox.put))
-    ticks = TickSubscription(settings, f"bot-{asked.account}", priced, market)
-    watch = ControlWatch(control, inbox.put)
-    run_id = f"{asked.mode}-{clock.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-    switch = kill_switch(desk, asked.account, f"bot {run_id}")
+class _Parts:
+    """What one session is made of; what is opened is closed by ``opened``, in reverse order."""
 
-    def open_streams() -> None:
-        for thread in (stream, ticks, watch):
-            thread.start()
-            opened.callback(thread.stop)
+    def __init__(self, settings: Settings, asked: Session, opened: ExitStack) -> None:
+        self._settings = settings
+        self._asked = asked
+        self._opened = opened
+        self._desk = opened.enter_context(Desk(settings))
+        self._clock = WallClock()
+        self._run_id = f"{asked.mode}-{self._clock.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        names = sorted({name for a in asked.assignments for name in a.instruments})
+        self._priced = tick_instruments(names, settings.account_currency)
+        self.inbox = Inbox()
+        self.at_broker = settings.model_copy(update={"oanda_account": asked.account})
+        self._market: Put = self.inbox.put
+        if asked.mode is Mode.PAPER:
+            paper = opened.enter_context(paper_account(settings, asked.account, names))
+            self.at_broker = paper.settings
+            self._market = _priced(paper.price, self.inbox.put)
+        self.lease = ObjectLease(self._desk.objects, f"account-{asked.account}")
 
-    prices_at = settings if asked.mode is Mode.PAPER else at_broker
-    source_api = session(prices_at, ANSWER_SECONDS)
-    source = OandaReader(source_api, address=_where(prices_at), backoff=_READS)
-    journal = ObjectJournal(desk.objects, journal_name(asked.account))
-    account = Account(asked.account, settings.account_currency, run_id, instruments, asked.limits)
-    return Bot(
-        Plan(account, asked.assignments, asked.until, run_id, _row(asked, settings)),
-        Ports(
-            around=Surroundings(
-                OandaBroker(api, reader, asked.account, instruments), journal, lease, clock,
-                time.sleep,
-            ),
-            inbox=inbox,
-            source=OandaRecent(source, clock),
+    @cached_property
+    def _instruments(self) -> dict[str, Instrument]:
+        return _instruments(self.at_broker, self._priced)
+
+    @cached_property
+    def _control(self) -> ControlObject:
+        return ControlObject(self._desk.objects, self._asked.account)
+
+    def plan(self) -> Plan:
+        """Return what the session is to do."""
+        asked, settings = self._asked, self._settings
+        account = Account(
+            asked.account, settings.account_currency, self._run_id, self._instruments, asked.limits
+        )
+        return Plan(account, asked.assignments, asked.until, self._run_id, _row(asked, settings))
+
+    def ports(self) -> Ports:
+        """Open everything that the session needs around it."""
+        publisher = Publisher(self._settings)
+        self._opened.callback(publisher.close)
+        rows = RowWriter(self._desk.warehouse)
+        rows.start()
+        self._opened.callback(rows.close)
+        switch = kill_switch(self._desk, self._asked.account, f"bot {self._run_id}")
+        return Ports(
+            around=self._around(),
+            inbox=self.inbox,
+            source=self._past(),
             events=EventPublisher(publisher),
-            control=control,
-            runs=LiveRuns(desk.warehouse),
+            control=self._control,
+            runs=LiveRuns(self._desk.warehouse),
             flatten=lambda why: _flatten(switch, why),
-            open_stream=open_streams,
+            open_stream=self._streams(),
             rows=rows,
             suspend=lambda: os.kill(os.getpid(), signal.SIGSTOP),
-        ),
-    )  # fmt: skip
+        )
+
+    def _around(self) -> Surroundings:
+        return Surroundings(
+            self._broker(),
+            ObjectJournal(self._desk.objects, journal_name(self._asked.account)),
+            self.lease, self._clock, time.sleep,
+        )  # fmt: skip
+
+    def _broker(self) -> OandaBroker:
+        """Return the broker on connections of its own: one for each thread."""
+        api = session(self.at_broker, ANSWER_SECONDS)
+        reader = OandaReader(api, address=_where(self.at_broker), backoff=_READS)
+        return OandaBroker(api, reader, self._asked.account, self._instruments)
+
+    def _past(self) -> OandaRecent:
+        """Return where past bars come from: the market's own, on paper too."""
+        prices_at = self._settings if self._asked.mode is Mode.PAPER else self.at_broker
+        api = session(prices_at, ANSWER_SECONDS)
+        return OandaRecent(OandaReader(api, address=_where(prices_at), backoff=_READS), self._clock)
+
+    def _streams(self) -> Callable[[], None]:
+        """Return what begins to listen to the broker, to prices and to the kill switch."""
+        account, put = self._asked.account, self.inbox.put
+        threads = (
+            TransactionStream(self.at_broker, _told(put)),
+            TickSubscription(self._settings, f"bot-{account}", self._priced, self._market),
+            ControlWatch(self._control, put, self._clock),
+            AccountWatch(self._broker().state, put),
+        )
+
+        def start() -> None:
+            for thread in threads:
+                thread.start()
+                self._opened.callback(thread.stop)
+
+        return start
 
 
 def _flatten(switch: Any, why: str) -> None:
@@ -201,8 +210,6 @@ def _priced(price: Callable[[Tick], None], put: Put) -> Put:
 
 def _told(put: Put) -> Put:
     """Return a put for the transaction stream: how the stream does is a control message."""
-    from mbats.live.inbox import Logged, LogReached
-
     return lambda item: put(item if isinstance(item, Logged | LogReached) else Control(item))
 
 
@@ -249,16 +256,6 @@ def _row(asked: Session, settings: Settings) -> dict[str, Any]:
             "strategy_file": {a.name: a.loaded.file_hash for a in asked.assignments},
             "limits": {k: None if v is None else str(v) for k, v in vars(asked.limits).items()},
         },
-        "git_sha": _git_sha(),
+        "git_sha": git_sha(),
+        "image_digest": image_digest(),
     }
-
-
-def _git_sha() -> str | None:
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True, text=True, timeout=5, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from mbats.config import Settings
-from mbats.live.bot import Bot, Plan, Ports
+from mbats.live.bot import Bot
 from mbats.live.control import MemoryControl
 from mbats.live.events import Event
 from mbats.live.file_lease import FileLease
 from mbats.live.inbox import Control, Inbox, Logged, LogReached, Stop
 from mbats.live.journal import FileJournal
+from mbats.live.plan import Plan, Ports
 from mbats.live.recovery import Surroundings
 from mbats.live.session import Assignment
 from mbats.live.trader import Account
@@ -87,6 +88,9 @@ class _NoRuns:
     """The demo's own run is not recorded."""
 
     def start(self, row: Any) -> None:
+        """Nothing to do."""
+
+    def note(self, row: Any) -> None:
         """Nothing to do."""
 
     def end(self, row: Any, error: str | None) -> None:

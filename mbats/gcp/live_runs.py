@@ -1,5 +1,6 @@
 """Rows of live sessions: the run itself, and the tables that no topic carries."""
 
+import logging
 import queue
 import threading
 from collections import defaultdict
@@ -11,6 +12,11 @@ from mbats.errors import MbatsError
 from mbats.gcp.batch import table_of
 from mbats.gcp.risk_store import RiskStore
 from mbats.gcp.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING = 100_000
+"""How many rows of one table wait at most for a warehouse that does not answer."""
 
 Row = dict[str, Any]
 
@@ -26,21 +32,25 @@ class LiveRuns:
         """Record that the session has begun. Raises :class:`RefusedError` for a taken run id."""
         self._store.start(row)
 
+    def note(self, row: Mapping[str, Any]) -> None:
+        """Record more about a session that is running."""
+        self._merge({**row, "status": "running"})
+
     def end(self, row: Mapping[str, Any], error: str | None) -> None:
         """Record that it has ended, ``failed`` where there is an error."""
-        if error is not None:
-            self._store.fail(str(row["run_id"]), error)
-            return
+        self._merge({**row, "status": "done" if error is None else "failed", "error": error})
+
+    def _merge(self, row: Mapping[str, Any]) -> None:
         schema = schemas.table("risk", "run")
-        done = {**row, "status": "done", "error": None}
-        self._warehouse.merge(schema, table_of(schema, [done]))
+        self._warehouse.merge(schema, table_of(schema, [row]))
 
 
 class RowWriter(threading.Thread):
     """Merges rows into tables of ``risk`` in the background, in batches: the bot never waits.
 
-    ``problems`` are the batches that could not be written, told in the log of the caller; an
-    equity curve with a hole is no reason to stop trading.
+    What cannot be written is kept and tried again; beyond :data:`MOST_WAITING` rows of a table the
+    oldest are given up and told in the log: an equity curve with a hole is no reason to stop
+    trading.
     """
 
     def __init__(self, warehouse: Warehouse, every_seconds: float = 30.0) -> None:
@@ -49,7 +59,7 @@ class RowWriter(threading.Thread):
         self._every_seconds = every_seconds
         self._rows: queue.SimpleQueue[tuple[str, Row]] = queue.SimpleQueue()
         self._ending = threading.Event()
-        self.problems: list[str] = []
+        self._waiting: dict[str, list[Row]] = defaultdict(list)
 
     def __call__(self, table: str, rows: Sequence[Row]) -> None:
         """Take rows of a table; from any thread."""
@@ -68,13 +78,23 @@ class RowWriter(threading.Thread):
         self.join()
 
     def _write(self) -> None:
-        batches: dict[str, list[Row]] = defaultdict(list)
         while not self._rows.empty():
             table, row = self._rows.get()
-            batches[table].append(row)
-        for table, rows in batches.items():
-            schema = schemas.table("risk", table)
-            try:
-                self._warehouse.merge(schema, table_of(schema, rows))
-            except MbatsError as error:
-                self.problems.append(f"{len(rows)} rows of {table}: {error.cause}")
+            self._waiting[table].append(row)
+        for table, rows in self._waiting.items():
+            if rows and self._written(table, rows):
+                rows.clear()
+            elif len(rows) > MOST_WAITING:
+                log.error("%d rows of risk.%s are lost", len(rows) - MOST_WAITING, table)
+                del rows[:-MOST_WAITING]
+
+    def _written(self, table: str, rows: Sequence[Row]) -> bool:
+        schema = schemas.table("risk", table)
+        key = schema.primary_key
+        newest = {tuple(row[name] for name in key): row for row in rows}
+        try:
+            self._warehouse.merge(schema, table_of(schema, list(newest.values())))
+        except (MbatsError, OSError) as error:
+            log.warning("%d rows of risk.%s are not written yet: %s", len(rows), table, error)
+            return False
+        return True

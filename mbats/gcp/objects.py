@@ -95,6 +95,23 @@ class Objects:
                 except (exceptions.NotFound, exceptions.PreconditionFailed):
                     continue  # replaced between the two calls: read the newer one
 
+    def remove(self, bucket: BucketName, name: str, if_generation: int) -> None:
+        """Remove an object; one that is gone already stays gone.
+
+        Raises :class:`RefusedError` where it is no longer the one of ``if_generation``.
+        """
+        full = self._settings.bucket(bucket)
+        with speaking(f"Remove {full}/{name}"):
+            try:
+                self._client.bucket(full).blob(name).delete(if_generation_match=if_generation)
+            except exceptions.NotFound:
+                return
+            except exceptions.PreconditionFailed as error:
+                raise RefusedError(
+                    f"{full}/{name} is not at generation {if_generation}: another was first.",
+                    mend="read it again, then remove it",
+                ) from error
+
     def list(self, bucket: BucketName, prefix: str = "") -> Iterator[StoredObject]:
         """Yield the objects whose names begin with ``prefix``, in order of name."""
         full = self._settings.bucket(bucket)

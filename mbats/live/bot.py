@@ -6,25 +6,26 @@ it cannot explain stops it: positions keep the stops that wait at the broker.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from mbats.errors import DataError, MbatsError, NotReadyError
-from mbats.live import valuation
+from mbats.live.account_rows import AccountRows
 from mbats.live.adoption import require_owners
-from mbats.live.candles import BarSource
-from mbats.live.control import ControlStore, TradingOrder, set_state
-from mbats.live.events import Event, denial
-from mbats.live.inbox import Item
-from mbats.live.recovery import Surroundings, reconcile, recover
-from mbats.live.session import Assignment, Prepared, claims, prepare_live
-from mbats.live.store import PATIENCE, LiveStore
+from mbats.live.control import TradingOrder, set_state
+from mbats.live.events import Event, Row, denial
+from mbats.live.inbox import Continued, Suspending, Unseen, Valued
+from mbats.live.plan import Plan, Ports
+from mbats.live.ports import AccountState
+from mbats.live.reconcile import UnreconciledError
+from mbats.live.recovery import reconcile, recover
+from mbats.live.session import Prepared, claims, prepare_live
+from mbats.live.store import LiveStore
 from mbats.live.streams import Broken, Connected, Ended, Unreadable
-from mbats.live.trader import Account, Trader
-from mbats.live.transactions import Transaction
+from mbats.live.trader import Trader
+from mbats.live.transactions import OrderFilled, Transaction
 from mbats.trading.risk.context import TradingState
 
 log = logging.getLogger(__name__)
@@ -36,100 +37,16 @@ CHECKPOINT = timedelta(seconds=5)
 BLIND = timedelta(seconds=30)
 """How long the trading state may be unreadable before the bot only reduces."""
 
+WATCHED = {
+    "DAILY_LOSS": "drawdown_limit",
+    "DRAWDOWN": "drawdown_limit",
+    "BOT_HALTED": "halted",
+    "unknown": "order_unknown",
+}
+"""The words of the log that alert policies wait for, by the code of the event."""
+
 STOPS_EVERYTHING = 7
 """Exit code of errors that mean a fault in the program or a stranger on the account."""
-
-Row = dict[str, Any]
-
-
-class EventSink(Protocol):
-    """Takes events; what is stored survives this process."""
-
-    def __call__(self, event: Event) -> None:
-        """Take one event, without waiting."""
-        ...
-
-    @property
-    def unconfirmed(self) -> int:
-        """How many events are not known to be stored."""
-        ...
-
-    def flush(self) -> None:
-        """Return when all are stored. Raises :class:`NotReadyError` where they cannot be."""
-        ...
-
-
-class Runs(Protocol):
-    """Where sessions are recorded."""
-
-    def start(self, row: Mapping[str, Any]) -> None:
-        """Record that the session has begun."""
-        ...
-
-    def end(self, row: Mapping[str, Any], error: str | None) -> None:
-        """Record that the session has ended, well or with ``error``."""
-        ...
-
-
-class TakesAndPuts(Protocol):
-    """An inbox."""
-
-    def put(self, item: Item) -> None:
-        """Add an item."""
-        ...
-
-    def take(self, timeout: float) -> Item | None:
-        """Return the next item, waiting at most ``timeout`` seconds."""
-        ...
-
-
-class Continued:
-    """Payload of a control message: the process was stopped for a while and goes on now."""
-
-
-class Suspending:
-    """Payload of a control message: the process is about to be stopped for a while."""
-
-
-@dataclass(frozen=True)
-class Unseen:
-    """Payload of a control message: the trading state could not be read, since when."""
-
-    since: datetime
-    error: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a session is to do. ``row`` are further columns of its row in ``risk.run``."""
-
-    account: Account
-    assignments: Sequence[Assignment]
-    until: datetime
-    trace_id: str
-    row: Mapping[str, Any]
-    patience: timedelta = PATIENCE
-    longest_wait: float = 0.25
-
-
-@dataclass(frozen=True)
-class Ports:
-    """Everything outside. ``flatten`` closes all at the broker and takes the reason.
-
-    ``open_stream`` begins to queue transactions. ``rows`` takes rows of a table that no topic
-    carries. ``suspend`` stops this process until it is continued.
-    """
-
-    around: Surroundings
-    inbox: TakesAndPuts
-    source: BarSource
-    events: EventSink
-    control: ControlStore
-    runs: Runs
-    flatten: Callable[[str], None]
-    open_stream: Callable[[], None]
-    rows: Callable[[str, Sequence[Row]], None]
-    suspend: Callable[[], None]
 
 
 class Bot:
@@ -145,7 +62,8 @@ class Bot:
         self._blind = False
         self._checkpointed = 0
         self._checkpoint_due = self._clock.now()
-        self._newest_quote: datetime | None = None
+        self._valued_at = datetime.min.replace(tzinfo=UTC)
+        self._rows: AccountRows | None = None
         self.live: Prepared | None = None
 
     @property
@@ -171,6 +89,7 @@ class Bot:
         try:
             self.live = self._prepared()
             row["starting_cash"] = self._trader.book.balance
+            self._ports.runs.note(row)
             self._say_state()
             self.live.run()
             self._drain()
@@ -195,7 +114,9 @@ class Bot:
             store,
             self._recovered,
             longest_wait=plan.longest_wait,
+            on_decision=self._decided,
         )
+        self._rows = AccountRows(plan, live.trader)
         store.every(A_SECOND, self._look_after)
         store.every(HEARTBEAT, self._heartbeat)
         store.every(EQUITY, self._equity)
@@ -203,7 +124,12 @@ class Bot:
 
     def _recovered(self, told: Callable[[Transaction], None]) -> Trader:
         ports = self._ports
-        trader = recover(self._plan.account, ports.around, self._publish, told, ports.open_stream)
+
+        def heard(transaction: Transaction) -> None:
+            told(transaction)
+            self._heard(transaction)
+
+        trader = recover(self._plan.account, ports.around, self._publish, heard, ports.open_stream)
         require_owners(trader.book, claims(self._plan.assignments))
         trader.state = self._order.state
         self._checkpointed = trader.book.cursor
@@ -273,6 +199,8 @@ class Bot:
                 self._suspend()
             case Continued():
                 self._go_on()
+            case Valued(state):
+                self._valued(state)
             case Connected() | Broken() | Unreadable():
                 log.info("transaction stream: %s", payload)
                 self._store.read_log_soon()
@@ -322,69 +250,34 @@ class Bot:
     # Signs of life.
 
     def _heartbeat(self, now: datetime) -> None:
-        quotes = (self._trader.quote(name) for name in self._plan.account.instruments)
-        newest = max((q.time for q in quotes if q is not None), default=None)
-        row = {
-            "source": f"bot-{self._account}",
-            "time": now,
-            "run_id": self._plan.account.run_id,
-            "instance": self._plan.trace_id,
-            "fencing": self._ports.around.lease.fencing,
-            "lag_seconds": None if newest is None else (now - newest).total_seconds(),
-            "transaction_id": str(self._trader.book.cursor),
-            "detail": {
-                "state": self._trader.state,
-                "positions": {k: str(v) for k, v in self._trader.book.positions().items()},
-                "unresolved": len(self._trader.protocol.unresolved),
-                "approved": self._trader.ledger.approved,
-                "sent": self._trader.ledger.sent,
-            },
-        }
+        row = self._account_rows().heartbeat(now, self._ports.around.lease.fencing)
         self._ports.events(Event("heartbeat", row))
+        log.info("heartbeat", extra={"event": "heartbeat", "source": row["source"]})
 
     def _equity(self, now: datetime) -> None:
-        context, book = self._trader.context(), self._trader.book
-        positions, rates = context.positions, context.rates
-        notional = {
-            name: (context.notional(name, units) or Decimal(0)) * (1 if units > 0 else -1)
-            for name, units in positions.items()
-        }
-        value, peak = context.net_asset_value, context.peak_value
-        equity = {
-            "run_id": self._plan.account.run_id,
-            "time": now,
-            "net_asset_value": value,
-            "balance": book.balance,
-            "unrealised_pnl": value - book.balance,
-            "drawdown_fraction": float(1 - value / peak) if peak > 0 else 0.0,
-            "gross_exposure": sum(map(abs, notional.values()), Decimal(0)),
-            "net_exposure": sum(notional.values(), Decimal(0)),
-            "margin_used": valuation.margin_used(
-                positions, self._plan.account.instruments, dict(rates)
-            ),
-            "financing": Decimal(0),
-        }
-        self._ports.rows("equity", [equity])
-        self._ports.rows("position", [self._position(n, now, notional) for n in positions])
+        """Write positions and a point of the equity curve: the broker's own, where it came."""
+        self._ports.rows("position", self._account_rows().positions(now))
+        if now - self._valued_at >= 1.5 * EQUITY:
+            self._ports.rows("equity", [self._account_rows().equity(now)])
 
-    def _position(self, name: str, now: datetime, notional: Mapping[str, Decimal]) -> Row:
-        trades = [t for t in self._trader.book.trades.values() if t.instrument == name]
-        units = sum((t.units for t in trades), Decimal(0))
-        cost = sum((t.units * t.price for t in trades), Decimal(0))
-        quote = self._trader.quote(name)
-        price = cost / units if quote is None else (quote.bid if units > 0 else quote.ask)
-        rate = self._trader.rate(name.rsplit("_", 1)[1]) or Decimal(0)
-        return {
-            "run_id": self._plan.account.run_id,
-            "strategy": claims(self._plan.assignments).get(name, ""),
-            "instrument": name,
-            "time": now,
-            "units": units,
-            "average_price": _nine(cost / units),
-            "price": _nine(price),
-            "unrealised_pnl": _nine((price * units - cost) * rate),
-            "notional": _nine(abs(notional[name])),
-        }
+    def _valued(self, state: AccountState) -> None:
+        self._valued_at = now = self._clock.now()
+        self._ports.rows("equity", [self._account_rows().equity(now, state)])
+
+    def _heard(self, transaction: Transaction) -> None:
+        """Keep the account's rows up to date, once it is recovered: every fill moves a position."""
+        if self._rows is None:
+            return
+        self._rows.hear(transaction)
+        if isinstance(transaction, OrderFilled):
+            self._ports.rows("position", [self._rows.after(transaction)])
+
+    def _account_rows(self) -> AccountRows:
+        assert self._rows is not None
+        return self._rows
+
+    def _decided(self, row: Row) -> None:
+        self._ports.rows("signal", [{"run_id": self.run_id, **row}])
 
     # Telling.
 
@@ -399,7 +292,7 @@ class Bot:
             "%s %s",
             event.table,
             what,
-            extra={**about, "event": what, "trace_id": self._plan.trace_id},
+            extra={**about, "event": WATCHED.get(what, what), "trace_id": self._plan.trace_id},
         )
 
     def _tell(self, code: str, detail: str, severity: str) -> None:
@@ -412,13 +305,19 @@ class Bot:
     def _drain(self) -> None:
         """Leave nothing half told: events stored, then a checkpoint. Brackets stay in force."""
         self._trader.protocol.catch_up()
+        now = self._clock.now()
+        self._ports.rows("equity", [self._account_rows().equity(now)])
+        self._ports.rows("position", self._account_rows().positions(now))
         self._ports.events.flush()
         self._trader.checkpoint()
 
     def _fail(self, row: Row, error: BaseException) -> None:
         """Record why it ended; a fault that no one can explain also halts the account."""
         cause = error.cause if isinstance(error, MbatsError) else f"{type(error).__name__}: {error}"
-        log.critical("session failed: %s", cause, exc_info=error)
+        about = {"event": "reconciliation_mismatch"} if isinstance(error, UnreconciledError) else {}
+        log.critical("session failed: %s", cause, exc_info=error, extra=about)
+        if self.live is not None:
+            row["ending_value"] = self._trader.net_asset_value()
         last = [lambda: self._ports.runs.end({**row, "ended_at": self._clock.now()}, cause)]
         if isinstance(error, MbatsError) and error.exit_code == STOPS_EVERYTHING:
             last = [
@@ -435,8 +334,3 @@ class Bot:
     def _halt(self, why: str) -> None:
         actor = f"bot {self._plan.account.run_id}"
         set_state(self._ports.control, TradingState.HALTED, actor, why, self._clock.now())
-
-
-def _nine(amount: Decimal) -> Decimal:
-    """Return an amount at the nine decimals that a NUMERIC column holds."""
-    return amount.quantize(Decimal("1e-9"))

@@ -8,6 +8,7 @@ reason in ``order.info.reason`` and a risk event; nothing is approximated.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import backtrader as bt
 
 from mbats.errors import NotReadyError
+from mbats.live.decisions import Decisions, Tell, nobody
 from mbats.live.feed import LiveFeed
 from mbats.live.intents import Decision, LegNames, intents_of, moved, role_of
 from mbats.live.money import live_commission
@@ -44,8 +46,9 @@ class LiveBroker(bt.broker.BrokerBase):  # type: ignore[misc]
     """One account for one or more strategies. Balances are floats in account currency.
 
     ``claims`` says by name which strategy an instrument belongs to, ``names`` are the strategies in
-    cerebro's order, ``instruments`` the records of everything traded. ``trader`` must be set before
-    the run, and :meth:`told` be its listener.
+    cerebro's order, ``instruments`` the records of everything traded. ``on_decision`` takes rows of
+    ``risk.signal`` without ``run_id``. ``trader`` must be set before the run, and :meth:`told` be
+    its listener.
     """
 
     trader: Trader
@@ -57,6 +60,7 @@ class LiveBroker(bt.broker.BrokerBase):  # type: ignore[misc]
         claims: Mapping[str, str],
         instruments: Mapping[str, Instrument],
         account: str,
+        on_decision: Tell = nobody,
     ) -> None:
         super().__init__()
         self.cerebro: Any = None
@@ -70,6 +74,8 @@ class LiveBroker(bt.broker.BrokerBase):  # type: ignore[misc]
         self._instruments = instruments
         self._account = account
         self._outcomes = Outcomes(self)
+        self._decisions = Decisions(on_decision)
+        self._asked_at: datetime | None = None  # when the strategies of this step were asked
         self._leg_names = LegNames()
         self._held_back: dict[int, list[Any]] = {}  # brackets not whole yet, by their entry's ref
 
@@ -79,6 +85,7 @@ class LiveBroker(bt.broker.BrokerBase):  # type: ignore[misc]
         """Take the feeds: the finest of an instrument trades it."""
         super().start()
         self.startingcash = self.getcash()
+        self._decisions.since = self._store.clock.now()
         coarse_first = sorted(
             self.cerebro.datas, key=lambda f: (f._timeframe, f._compression), reverse=True
         )
@@ -163,10 +170,20 @@ class LiveBroker(bt.broker.BrokerBase):  # type: ignore[misc]
         """Whether strategies may decide: not on bars of the past, nor before the book is known."""
         return self._store.deciding and self._outcomes.adopted
 
+    def begin_step(self) -> None:
+        """Hear that a strategy is about to see new bars."""
+        self._decisions.begin()
+        self._asked_at = self._store.clock.now() if self.deciding else None
+
+    def end_step(self, strategy: Any) -> None:
+        """Hear that a strategy has seen them, and has sent what it wants sent."""
+        self._decisions.note(strategy, self._name(strategy), self._asked_at, self.trader.quote)
+
     # Orders out.
 
     def submit(self, order: Any) -> Any:
         """Take an order; a bracket leaves when its last child is here."""
+        self._decisions.sent(order)
         order.submit(self)
         self._outcomes.news.put(order)
         entry = order if order.parent is None else order.parent

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     PARTIAL = "partial fill"
     DENIED = "denied"
     MISSED_TICK = "missed tick"
+    LATE_BAR = "late bar"
     CARRIED = "carried over"
     FOLLOWS = "follows"
     UNEXPLAINED = "unexplained"

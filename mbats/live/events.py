@@ -21,6 +21,7 @@ from mbats.live.transactions import (
 from mbats.trading.order import OrderType, Role, Side, parent_key
 
 UNCLAIMED = "unclaimed"
+_NINE_DECIMALS = Decimal("1e-9")
 
 Row = dict[str, Any]
 
@@ -184,6 +185,11 @@ def denial(
         **values,
     }
     return Event("risk_event", row)
+
+
+def nine(amount: Decimal) -> Decimal:
+    """Return an amount at the nine decimals that a NUMERIC column holds."""
+    return amount.quantize(_NINE_DECIMALS)
 
 
 def _side(units: Decimal) -> Side:

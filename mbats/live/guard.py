@@ -21,7 +21,9 @@ class FreshBarsOnly(bt.Strategy):  # type: ignore[misc]
     def _next(self) -> None:
         """Wait for a first bar: backtrader calls every strategy when any feed of any has one."""
         if any(len(data) for data in self.datas):
+            self.broker.begin_step()
             super()._next()
+            self.broker.end_step(self)
 
     def prenext(self) -> None:
         """Pass on what is fresh."""

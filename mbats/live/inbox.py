@@ -6,9 +6,11 @@ messages. What is put is taken in the order it came.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from mbats.live.ports import AccountState
 from mbats.live.transactions import Transaction
 from mbats.market.tick import Tick
 
@@ -51,6 +53,29 @@ class Stop:
     """End the session, once everything before this has been dealt with."""
 
     reason: str = ""
+
+
+class Continued:
+    """Payload of a control message: the process was stopped for a while and goes on now."""
+
+
+class Suspending:
+    """Payload of a control message: the process is about to be stopped for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Payload of a control message: the trading state could not be read, since when."""
+
+    since: datetime
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Valued:
+    """Payload of a control message: the account as the broker values it."""
+
+    state: AccountState
 
 
 Item = Tick | Logged | LogReached | PricesLost | PricesBack | Control | Stop

@@ -7,7 +7,10 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-FIELDS = ("strategy", "instrument", "order_key", "event", "code", "trace_id", "run_id", "account")
+FIELDS = (
+    "strategy", "instrument", "order_key", "event", "code", "trace_id", "run_id", "account",
+    "source",
+)  # fmt: skip
 """Fields of a record, given as ``extra``, that become fields of the line."""
 
 CHATTY = ("oandapyV20", "urllib3", "google")

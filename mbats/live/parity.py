@@ -8,10 +8,11 @@ import numpy as np
 
 from mbats.live.differences import NOTHING, Difference, Parts, Quotes, Reason, Report, split, total
 from mbats.live.protocol import Fate
-from mbats.live.replay import Expected, Row, Session, replay, tick_bars, until
+from mbats.live.replay import Expected, Row, Session, joined, replay, tick_bars, until
+from mbats.live.trader import ENTRY_LIFETIME
 from mbats.market.bars import Bars
 from mbats.market.newyork import instant, to_datetime
-from mbats.trading.order import parent_key
+from mbats.trading.order import Role, parent_key
 
 
 def compare(session: Session, tolerance_pips: Decimal = Decimal(1)) -> Report:
@@ -30,8 +31,9 @@ def compare(session: Session, tolerance_pips: Decimal = Decimal(1)) -> Report:
 
 
 def _whole(session: Session) -> dict[str, Bars]:
-    """Return the bars the session saw; those of an instrument it kept none of are the ticks'."""
-    return {**tick_bars(session), **session.seen}
+    """Return the bars the session saw; what came before them, or was not kept, is the ticks'."""
+    bars = tick_bars(session)
+    return {**bars, **{name: joined(bars.get(name), b, name) for name, b in session.seen.items()}}
 
 
 class Comparison:
@@ -54,6 +56,8 @@ class Comparison:
             if fill["instrument"] in session.instruments:
                 self._live.setdefault(fill["order_key"], []).append(fill)
         self._missed = missed_bars(session)
+        self._asked = {(row["instrument"], row["known_at"]): row for row in session.signals}
+        self._asked_about = {row["instrument"] for row in session.signals}
         self._live_position: dict[str, Decimal] = {}
         self._replay_position: dict[str, Decimal] = {}
         self._root: dict[str, str] = {}  # why the positions differ, by instrument
@@ -129,7 +133,7 @@ class Comparison:
         )  # fmt: skip
 
     def _only_replay(self, expected: Expected, root: str | None) -> Difference:
-        told = self._told(expected)
+        told = self._told(expected) or self._not_asked(expected)
         reason, detail = Reason.UNEXPLAINED, "no live order and nobody said why"
         if told is not None:
             reason, detail = told
@@ -166,7 +170,10 @@ class Comparison:
             part, slippage = split(fill, expected, quote, self._rate(fill))
             parts, worst = parts + part, max(worst, slippage / instrument.pip, key=abs)
         units = total(fill["units"] for fill in fills)
-        reason, detail = _largest(parts)
+        reason, detail = _largest(parts), ""
+        if reason is Reason.LATENCY and quotes is not None:
+            first = quotes.at(fills[0]["time"])
+            detail = "" if first is None else self._latency(expected, fills[0], first)
         if units != expected.units:
             reason, detail = self._units(expected, units, root)
         if parts.unquoted:
@@ -225,6 +232,38 @@ class Comparison:
                 return reason, f"{event['code']}: {event['detail']}"
         return None
 
+    def _not_asked(self, expected: Expected) -> tuple[Reason, str] | None:
+        """Return why the strategy was never asked about the bar of a decision; None if it was."""
+        if expected.instrument not in self._asked_about or expected.role not in _DECIDED:
+            return None
+        row = self._asked.get((expected.instrument, expected.decided_at))
+        bar = f"the bar that ended {expected.decided_at:%Y-%m-%d %H:%M:%S}"
+        if row is None:
+            return Reason.MISSED_TICK, f"live there was no {bar.removeprefix('the ')}"
+        if row["decided_at"] is None:
+            return Reason.LATE_BAR, f"{bar} came too late to decide on"
+        return None
+
+    def _latency(self, expected: Expected, fill: Row, quote: tuple[Decimal, Decimal]) -> str:
+        """Return how long a decision and its fill took, and how far the price moved meanwhile."""
+        row = self._asked.get((expected.instrument, expected.decided_at))
+        took = fill["time"] - expected.decided_at
+        if row is None or row["bid"] is None or took > ENTRY_LIFETIME or expected.price is None:
+            return ""
+        asked = row["decided_at"] - expected.decided_at
+        sign, pip = (
+            (1 if fill["side"] == "buy" else -1),
+            self._session.instruments[expected.instrument].pip,
+        )
+        start = expected.price - sign * (expected.half_spread + expected.slippage)
+        middle, end = (row["bid"] + row["ask"]) / 2, sum(quote, NOTHING) / 2
+        return (
+            f"decided {asked.total_seconds():.3f} s after the bar, "
+            f"filled {(took - asked).total_seconds():.3f} s later; the price moved "
+            f"{sign * (middle - start) / pip:+.2f} pips before and "
+            f"{sign * (end - middle) / pip:+.2f} after the decision"
+        )
+
     def _bars_before(self, row: Row) -> str:
         ends = [end for name, end in self._missed if name == row["instrument"]]
         before = [end for end in ends if end <= row["time"]]
@@ -241,20 +280,24 @@ class Comparison:
 
 
 _ENDS = ("rejected", "expired", "canceled")
+_DECIDED = (Role.ENTRY, Role.EXIT)  # legs go with their entry
+_SETTLING = timedelta(seconds=5)  # a bar that ends so shortly before the session may not be seen
 _PRICE_REASONS = (Reason.SPREAD, Reason.SLIPPAGE, Reason.LATENCY)
 
 
 def missed_bars(session: Session) -> list[tuple[str, datetime]]:
     """Return instrument and end of the session's bars that its recorded ticks make otherwise."""
     found: list[tuple[datetime, str]] = []
-    ended = session.run["ended_at"]
+    began, ended = session.run["started_at"], session.run["ended_at"] - _SETTLING
     for name, bars in tick_bars(session).items():
         seen = session.seen.get(name)
         if seen is None:
             continue
         ours, theirs = _by_end(until(bars, ended)), _by_end(until(seen, ended))
         found += [
-            (end, name) for end in ours.keys() | theirs.keys() if ours.get(end) != theirs.get(end)
+            (end, name)
+            for end in ours.keys() | theirs.keys()
+            if end > began and ours.get(end) != theirs.get(end)
         ]
     return [(name, end) for end, name in sorted(found)]
 
@@ -285,8 +328,8 @@ def _after(root: str) -> tuple[Reason, str]:
     return (Reason.CARRIED if carried else Reason.FOLLOWS), f"positions differed already: {root}"
 
 
-def _largest(parts: Parts) -> tuple[Reason, str]:
+def _largest(parts: Parts) -> Reason:
     sizes = [abs(parts.spread), abs(parts.slippage), abs(parts.latency)]
     if not any(sizes):
-        return Reason.SAME, ""
-    return _PRICE_REASONS[sizes.index(max(sizes))], ""
+        return Reason.SAME
+    return _PRICE_REASONS[sizes.index(max(sizes))]

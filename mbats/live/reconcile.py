@@ -39,6 +39,10 @@ class MismatchKind(StrEnum):
     """An open trade that no strategy of this bot opened."""
 
 
+class UnreconciledError(RefusedError):
+    """The account is not what the desk knows of it: nothing was traded; see every mismatch."""
+
+
 @dataclass(frozen=True)
 class Mismatch:
     """One difference. ``detail`` is a sentence for a person."""
@@ -66,9 +70,9 @@ def mismatches(book: Book, state: AccountState, known_keys: Collection[str]) -> 
 
 
 def require_agreement(found: list[Mismatch]) -> None:
-    """Raise :class:`RefusedError` that lists every mismatch; do nothing when there is none."""
+    """Raise :class:`UnreconciledError` that lists every mismatch; do nothing when there is none."""
     if found:
-        raise RefusedError(
+        raise UnreconciledError(
             f"The account does not reconcile: {len(found)} mismatches. Nothing was traded.",
             tried=[f"{m.kind} {m.subject}: {m.detail}" for m in found],
             mend="close or claim what is listed (`mbats flatten` closes all), then start again",

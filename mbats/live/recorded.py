@@ -98,6 +98,7 @@ def load_session(
         conversion=Conversion(str(run["account_currency"]), {}),
         warm_up=_warm_up(master, names, granularity, vendor, began, lead),
         seen=_seen(stored, names, granularity, vendor),
+        signals=stored.tables["signal"].to_pylist(),
         costs=Costs(slippage_pips=choice.slippage_pips),
         fills=stored.tables["fill"].to_pylist(),
         orders=stored.tables["order_event"].to_pylist(),

@@ -122,6 +122,14 @@ def last_checkpoint(records: Sequence[Mapping[str, Any]]) -> tuple[Book, Mapping
     return None
 
 
+def first_checkpoint(records: Sequence[Mapping[str, Any]]) -> Book | None:
+    """Return the oldest book that the journal still has, or None where there never was one."""
+    for record in records:
+        if record["record"] == "checkpoint":
+            return Book.from_record(record["book"])
+    return None
+
+
 def refuse_lost_checkpoint(records: Sequence[Mapping[str, Any]]) -> None:
     """Raise where orders were sent but no checkpoint is left: the journal is not whole."""
     if records:

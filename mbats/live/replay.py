@@ -37,10 +37,11 @@ Row = Mapping[str, Any]
 class Session:
     """What is known of one strategy's live session.
 
-    ``run`` is its row of ``risk.run``; ``fills``, ``orders`` and ``events`` are its rows of
-    ``fill``, ``order_event`` and ``risk_event``. ``loaded`` goes by the name it traded under.
-    ``warm_up`` holds bars from before the session, ``ticks`` all that was recorded while it ran, by
-    instrument. ``seen`` are the bars that the session itself decided on, where it kept them.
+    ``run`` is its row of ``risk.run``; ``fills``, ``orders``, ``events`` and ``signals`` are its
+    rows of ``fill``, ``order_event``, ``risk_event`` and ``signal``. ``loaded`` goes by the name it
+    traded under. ``warm_up`` holds bars from before the session, ``ticks`` all that was recorded
+    while it ran, by instrument. ``seen`` are the bars that the session itself decided on, where it
+    kept them.
     """
 
     run: Row
@@ -56,6 +57,7 @@ class Session:
     fills: Sequence[Row] = ()
     orders: Sequence[Row] = ()
     events: Sequence[Row] = ()
+    signals: Sequence[Row] = ()
 
     def __post_init__(self) -> None:
         for name in ("account", "started_at", "ended_at", "starting_cash"):
@@ -98,7 +100,7 @@ def replay(session: Session, bars: Mapping[str, Bars] | None = None) -> list[Exp
     an instrument has neither warm-up bars nor ticks.
     """
     fresh = tick_bars(session) if bars is None else bars
-    joined = [_joined(session.warm_up.get(n), fresh.get(n), n) for n in session.instruments]
+    whole = [joined(session.warm_up.get(n), fresh.get(n), n) for n in session.instruments]
     run = session.run
     loaded = replace(
         session.loaded,
@@ -112,9 +114,9 @@ def replay(session: Session, bars: Mapping[str, Bars] | None = None) -> list[Exp
         costs=session.costs,
     )
     identity = Identity(f"{run['run_id']}-parity", run["started_at"])
-    row = run_row(spec, joined, session.instruments, session.conversion, identity)
+    row = run_row(spec, whole, session.instruments, session.conversion, identity)
     result = run_backtest(
-        spec, joined, session.instruments, session.conversion, row, now=lambda: run["ended_at"]
+        spec, whole, session.instruments, session.conversion, row, now=lambda: run["ended_at"]
     )
     return _expected(session, result)
 
@@ -160,8 +162,11 @@ def _deciding_within(
     return new_class(strategy.__name__, (Within, strategy), exec_body=lambda d: d.update(about))
 
 
-def _joined(before: Bars | None, after: Bars | None, name: str) -> Bars:
-    """Return warm-up bars and the session's in one; nothing trades on the first, so mid will do."""
+def joined(before: Bars | None, after: Bars | None, name: str) -> Bars:
+    """Return bars of before the session and its own in one; mid will do for the former.
+
+    Raises :class:`DataError` where there are neither.
+    """
     if after is None or not len(after):
         if before is None or not len(before):
             raise DataError(

@@ -8,6 +8,7 @@ import backtrader as bt
 
 from mbats.errors import ConfigError, RefusedError
 from mbats.live.broker import LiveBroker
+from mbats.live.decisions import Tell, nobody
 from mbats.live.feed import LiveFeed
 from mbats.live.guard import live_strategy
 from mbats.live.store import LiveStore
@@ -74,18 +75,20 @@ def prepare_live(
     store: LiveStore,
     make_trader: Callable[[Callable[[Transaction], None]], Trader],
     longest_wait: float = 0.25,
+    on_decision: Tell = nobody,
 ) -> Prepared:
     """Return a cerebro for ``assignments``, which must be trading one account.
 
     ``make_trader`` gets the listener that the trader must tell every transaction; the trader it
     returns must be reconciled before the run. ``longest_wait`` is that of a turn of
-    backtrader's loop, in seconds. Raises :class:`RefusedError` for an instrument that two
-    strategies want, :class:`ConfigError` for a name used twice or nothing to run.
+    backtrader's loop, in seconds. ``on_decision`` takes what strategies decided, bar by bar, as
+    rows of ``risk.signal`` without ``run_id``. Raises :class:`RefusedError` for an instrument that
+    two strategies want, :class:`ConfigError` for a name used twice or nothing to run.
     """
     names = [a.name for a in assignments]
     if not names or len(set(names)) < len(names):
         raise ConfigError("A bot needs strategies, each under a name of its own.", tried=names)
-    broker = LiveBroker(store, names, claims(assignments), instruments, account)
+    broker = LiveBroker(store, names, claims(assignments), instruments, account, on_decision)
     broker.trader = trader = make_trader(broker.told)
     cerebro = bt.Cerebro(stdstats=False, quicknotify=True)
     cerebro.setbroker(broker)

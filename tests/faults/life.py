@@ -13,11 +13,12 @@ from requests.adapters import BaseAdapter
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from mbats.config import Settings
-from mbats.live.bot import Bot, Plan, Ports
+from mbats.live.bot import Bot
 from mbats.live.control import MemoryControl
 from mbats.live.file_lease import FileLease
 from mbats.live.inbox import Control, PricesBack, PricesLost, Stop
 from mbats.live.journal import FileJournal, _line
+from mbats.live.plan import Plan, Ports
 from mbats.live.recovery import Surroundings
 from mbats.live.session import Assignment
 from mbats.live.streams import Broken, Connected, Stream
@@ -178,6 +179,9 @@ class Inbox:
 
 class NoRuns:
     def start(self, row: Any) -> None:
+        """Nobody asks."""
+
+    def note(self, row: Any) -> None:
         """Nobody asks."""
 
     def end(self, row: Any, error: str | None) -> None:

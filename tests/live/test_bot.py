@@ -12,106 +12,18 @@ import pytest
 
 from mbats.config import Settings
 from mbats.errors import ConfigError, RefusedError
-from mbats.live.bot import Bot, Continued, Plan, Ports, Suspending, Unseen
-from mbats.live.control import MemoryControl, TradingOrder, set_state
-from mbats.live.inbox import Control, Stop
+from mbats.live.control import TradingOrder, set_state
+from mbats.live.inbox import Continued, Control, Stop, Suspending, Unseen
 from mbats.live.limits import parse_limits
 from mbats.live.logs import log_as_json
 from mbats.live.mode import Mode, banner, require_mode, week_end
 from mbats.live.protocol import DoubledOrderError
-from mbats.live.recovery import Surroundings
-from mbats.live.session import Assignment
-from mbats.live.streams import Ended, Stream
-from mbats.live.trader import Account
-from mbats.market.granularity import Granularity
 from mbats.trading.risk.context import Limits, TradingState
-from tests.live.fakes import HeldLease, ManualClock, MemoryJournal
-from tests.live.rig import ACCOUNT, CALM, START, Past, Script, SimBroker, loaded, ticks_at
+from tests.live.fakes import HeldLease
+from tests.live.house import House, at
+from tests.live.rig import CALM, START, ticks_at
 
 LIVE_ACCOUNT = "001-001-1000001-001"
-
-
-class Bracket(bt.Strategy):
-    """One bracket on the second bar; every further bar another order."""
-
-    params = (("size", 1000),)
-
-    def next(self):
-        close = self.data.close[0]
-        if not self.position.size:
-            self.buy_bracket(
-                size=self.p.size, exectype=bt.Order.Market,
-                stopprice=close - 0.05, limitprice=close + 0.05,
-            )  # fmt: skip
-
-
-class Sink:
-    def __init__(self):
-        self.stored, self.waiting = [], []
-
-    def __call__(self, event):
-        self.waiting.append(event)
-
-    @property
-    def unconfirmed(self):
-        return len(self.waiting)
-
-    def flush(self):
-        self.stored += self.waiting
-        self.waiting = []
-
-    def codes(self):
-        return [e.row["code"] for e in self.stored + self.waiting if e.table == "risk_event"]
-
-
-class Runs:
-    def __init__(self):
-        self.started, self.ended = [], []
-
-    def start(self, row):
-        self.started.append(dict(row))
-
-    def end(self, row, error):
-        self.ended.append((dict(row), error))
-
-
-class House:
-    """Everything around one account; :meth:`bot` makes one session of it."""
-
-    def __init__(self, limits=CALM, lease=None):
-        self.clock = ManualClock()
-        self.clock.time = START
-        self.broker = SimBroker(["EUR_USD"])
-        self.journal, self.control, self.sink, self.runs = (
-            MemoryJournal(), MemoryControl(), Sink(), Runs(),
-        )  # fmt: skip
-        self.lease = lease or HeldLease()
-        self.limits, self.flattened, self.rows, self.suspended = limits, [], [], []
-
-    def run(self, entries, *, until=None, strategy=Bracket, **parameters):
-        script = Script(entries, self.clock, self.broker, timedelta(seconds=5))
-        script.put = lambda item: None
-        account = Account(ACCOUNT, "USD", "run-1", self.broker.instruments, self.limits)
-        plan = Plan(
-            account, [Assignment("S", loaded(strategy, **parameters), ["EUR_USD"], Granularity.M1)],
-            until or START + timedelta(days=4), "trace-1", {"kind": "paper"}, longest_wait=5.0,
-        )  # fmt: skip
-        around = Surroundings(self.broker, self.journal, self.lease, self.clock, self.clock.advance)
-        ports = Ports(
-            around, script, Past(clock=self.clock), self.sink, self.control, self.runs,
-            self.flattened.append, lambda: None,
-            lambda table, rows: self.rows.extend((table, row) for row in rows),
-            lambda: self.suspended.append(True),
-        )  # fmt: skip
-        self.bot = Bot(plan, ports)
-        self.bot.run()
-
-    def position(self):
-        return self.broker.state().positions.get("EUR_USD", Decimal(0))
-
-
-def at(seconds, item):
-    return (START + timedelta(seconds=seconds), item)
 
 
 CLOSES = ["1.1"] * 6
@@ -220,14 +132,6 @@ def test_a_strategy_that_fails_ends_the_session_as_failed_and_touches_nothing():
     assert house.broker.placed == []
 
 
-def test_an_expired_token_is_a_clear_stop():
-    house = House()
-    ended = Control(Ended(Stream.TRANSACTIONS, ConfigError("OANDA refused the token.")))
-    with pytest.raises(ConfigError, match="refused the token"):
-        house.run([at(30, ended), *ticks_at(CLOSES)])
-    assert house.broker.placed == []
-
-
 def test_a_lost_lease_stops_the_bot_before_it_sends():
     lease = HeldLease()
     house = House(lease=lease)
@@ -273,48 +177,6 @@ def test_a_continued_bot_whose_account_changed_refuses_to_go_on():
 
     with pytest.raises(RefusedError, match="does not reconcile"):
         house.run([*ticks_at(CLOSES), at(200, stranger)])
-
-
-# Input that is bad: a named denial or a clear stop, never an order.
-
-
-@pytest.mark.parametrize(
-    ("tick", "code"),
-    [
-        ({"bid": Decimal("1.2"), "ask": Decimal("1.1")}, "BAD_PRICE"),
-        ({"tradeable": False}, "STALE_PRICE"),
-        ({"time": START + timedelta(days=1)}, "STALE_PRICE"),
-    ],
-    ids=["negative spread", "not tradeable", "a clock that jumped"],
-)
-def test_a_bad_newest_price_is_denied_by_name(tick, code):
-    house = House()
-    bad = replace(ticks_at(["1.1"])[0], **{"time": START + timedelta(seconds=59), **tick})
-    house.run([*ticks_at(["1.1"]), at(59, lambda: bad), at(65, lambda: None)])
-    assert house.broker.placed == []
-    assert code in house.sink.codes()
-
-
-@pytest.mark.parametrize(
-    ("size", "code"),
-    [(float("nan"), "BAD_SIZE"), (float("inf"), "BAD_SIZE"), (10**9, "UNITS_CAP")],
-)
-def test_a_bad_size_is_denied_by_name(size, code):
-    house = House()
-    house.run(ticks_at(CLOSES), size=size)
-    assert house.broker.placed == []
-    assert any(code in found for found in house.sink.codes()), house.sink.codes()
-
-
-def test_nan_prices_from_a_strategy_are_denied_by_name():
-    class Nan(bt.Strategy):
-        def next(self):
-            self.buy(size=1000, exectype=bt.Order.Limit, price=float("nan"))
-
-    house = House()
-    house.run(ticks_at(CLOSES), strategy=Nan)
-    assert house.broker.placed == []
-    assert any("PRICE" in code for code in house.sink.codes()), house.sink.codes()
 
 
 # Modes.

@@ -1,0 +1,192 @@
+"""A whole desk of real processes on the emulators: simulator, streamer, archiver, bot.
+
+The desk's clock stands on a Wednesday noon, whatever day it is: there is a market to trade in.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import requests
+
+from mbats import schemas
+from mbats.desk import Desk
+from mbats.gcp.control import ControlObject
+from mbats.gcp.tables import apply_tables
+from mbats.gcp.views import FOLDER, apply_views
+
+LAUNCHER = Path(__file__).with_name("shifted.py")
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+PATIENCE_SECONDS = 90.0
+
+STRATEGY = '''
+import backtrader as bt
+
+class Holding(bt.Strategy):
+    """One bracket as soon as there is a bar, far from the market."""
+
+    def next(self):
+        if not self.position.size and len(self) < 1000:
+            close = self.data.close[0]
+            self.buy_bracket(
+                size=10_000, exectype=bt.Order.Market, stopprice=close - 0.09,
+                limitprice=close + 0.09,
+            )
+'''
+
+
+def wait_for(what, seconds=PATIENCE_SECONDS):
+    """Return the first truthy answer of ``what``; fail where none comes."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = what()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"never: {what.__name__}"
+        time.sleep(0.1)
+
+
+class Floor:
+    """One simulated broker with a desk of processes around it. Use it in a ``with`` statement."""
+
+    def __init__(self, settings, folder):
+        self.folder = folder
+        unique = uuid.uuid4().hex[:8]
+        names = {"risk": f"risk_{unique}", "security_master": f"sm_{unique}"}
+        self.settings = settings.model_copy(update=names)
+        self.shift = (NOON - datetime.now(UTC)).total_seconds()
+        self.bid = Decimal("1.10000")
+        self._children = {}
+        self._closing = threading.Event()
+        self._market = threading.Thread(target=self._quote, daemon=True)
+        (folder / "holding.py").write_text(STRATEGY)
+
+    def __enter__(self):
+        with Desk(self.settings) as desk:
+            apply_tables(desk.warehouse, schemas.all_tables().values())
+            apply_views(desk.warehouse, FOLDER)
+            for bucket in desk.objects.missing_buckets():
+                desk.objects.make_bucket(bucket)
+        prices = self.folder / "prices.csv"
+        first = (NOON - timedelta(seconds=5)).isoformat()
+        prices.write_text(f"time,instrument,bid,ask\n{first},EUR_USD,{self.bid},{self.bid}5\n")
+        started = self.now() - timedelta(seconds=1)
+        self.start("sim", "sim", "--json", "--instruments", "EUR_USD", "--prices", str(prices),
+                   "--start", started.isoformat())  # fmt: skip
+        line = wait_for(lambda: self.output("sim").strip())
+        self.url, self.account = (json.loads(line)[name] for name in ("url", "account"))
+        self._market.start()
+        self.start("archive", "archive")
+        self.start("stream", "stream", "--instruments", "EUR_USD")
+        return self
+
+    def __exit__(self, *_):
+        self._closing.set()
+        self._market.join(20)
+        for child in self._children.values():
+            if child.poll() is None:
+                child.send_signal(signal.SIGCONT)
+                child.kill()
+            child.wait()
+
+    def now(self):
+        return datetime.now(UTC) + timedelta(seconds=self.shift)
+
+    # Processes.
+
+    def environment(self):
+        settings = self.settings
+        names = ("project", "pubsub_endpoint", "storage_endpoint", "bigquery_endpoint",
+                 "bigquery_grpc", "risk", "security_master")  # fmt: skip
+        given = {f"MBATS_{n.upper()}": str(getattr(settings, n)) for n in names}
+        broker = {}
+        if "sim" in self._children and hasattr(self, "url"):
+            broker = {
+                "MBATS_OANDA_ENVIRONMENT": "sim", "MBATS_OANDA_ENDPOINT": self.url,
+                "MBATS_OANDA_ACCOUNT": self.account,
+            }  # fmt: skip
+        return {**os.environ, **given, **broker, "MBATS_HOME": str(settings.home)}
+
+    def command(self, *arguments):
+        return [sys.executable, str(LAUNCHER), str(self.shift), *arguments]
+
+    def start(self, name, *arguments):
+        out, err = self.folder / f"{name}.out", self.folder / f"{name}.err"
+        with out.open("w") as said, err.open("w") as told:
+            child = subprocess.Popen(
+                self.command(*arguments), env=self.environment(), stdout=said, stderr=told
+            )
+        self._children[name] = child
+        return child
+
+    def run(self, *arguments):
+        """Run a command to its end; return its exit code, its JSON and its errors."""
+        done = subprocess.run(
+            self.command(*arguments, "--json"), env=self.environment(), capture_output=True,
+            text=True, timeout=120, check=False,
+        )  # fmt: skip
+        document = json.loads(done.stdout) if done.stdout.strip() else None
+        return done.returncode, document, done.stderr
+
+    def bot(self, *arguments):
+        return self.start(
+            "bot", "live", str(self.folder / "holding.py"), "--instruments", "EUR_USD",
+            "--granularity", "S5", "--practice", "--until", (NOON + timedelta(hours=3)).isoformat(),
+            "--limit", "price-age=30", *arguments,
+        )  # fmt: skip
+
+    def output(self, name, kind="out"):
+        return (self.folder / f"{name}.{kind}").read_text()
+
+    # The broker.
+
+    def _quote(self):
+        """Be the market: a price every 300 ms, wherever the test has moved it."""
+        with requests.Session() as api:
+            while not self._closing.wait(0.3):
+                body = {
+                    "instrument": "EUR_USD", "bids": str(self.bid),
+                    "asks": str(self.bid + Decimal("0.00010")),
+                }  # fmt: skip
+                api.post(f"{self.url}/sim/price", json=body, timeout=10)
+
+    def ask(self, path):
+        token = {"Authorization": "Bearer any"}
+        answer = requests.get(f"{self.url}{path}", headers=token, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
+    def log(self):
+        return self.ask("/sim/log")["transactions"]
+
+    def positions(self):
+        return self.ask(f"/v3/accounts/{self.account}/openPositions")["positions"]
+
+    def waiting(self):
+        return self.ask(f"/v3/accounts/{self.account}/pendingOrders")["orders"]
+
+    def holds_a_bracket(self):
+        bot = self._children.get("bot")
+        assert bot is None or bot.poll() is None, self.output("bot", "err")[-3000:]
+        return len(self.positions()) == 1 and len(self.waiting()) == 2
+
+    def flat(self):
+        return not self.positions() and not self.waiting()
+
+    # The stores.
+
+    def state(self):
+        with Desk(self.settings) as desk:
+            return ControlObject(desk.objects, self.account).read()[0]
+
+    def query(self, sql):
+        with Desk(self.settings) as desk:
+            return desk.warehouse.query(sql.replace("{risk}", self.settings.risk))
