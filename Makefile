@@ -35,6 +35,10 @@ $(SETUP): $(UV) requirements/library.txt requirements/dev.txt pyproject.toml
 demo: $(SETUP) ## the whole desk on this machine: real FX history, two backtests, a bot on a simulated OANDA
 	@$(BIN)/mbats demo
 
+.PHONY: demo-airflow
+demo-airflow: $(SETUP) ## the daily DAG once in Composer's Airflow, on the local stack, and a picture of its graph
+	@$(BIN)/python -m tests.dags.demo
+
 .PHONY: test
 test: $(SETUP) $(CHECKOV) ## run every test that this machine can run
 	@$(BIN)/pytest
@@ -50,6 +54,10 @@ $(CHECKOV): $(UV) requirements/terraform.txt
 	@$(UV) pip sync --quiet --python $(@D)/bin/python --require-hashes requirements/terraform.txt
 	@touch $@
 
+.PHONY: images-local
+images-local: $(SETUP) ## build every container image for real, without a registry, and run each one
+	@$(BIN)/python -m tests.images.run
+
 .PHONY: terraform-test terraform-local cost bootstrap deploy destroy
 terraform-test: $(SETUP) $(CHECKOV) ## plan and check every cloud environment, with no cloud
 	@CI=true $(BIN)/pytest tests/terraform
@@ -59,7 +67,7 @@ terraform-local: $(SETUP) ## apply the data plane to the local emulators, with t
 	@terraform/scripts/local
 bootstrap: ## prepare a project, once: make bootstrap PROJECT=my-project
 	@terraform/scripts/desk bootstrap
-deploy: ## build the desk: make deploy ENV=dev PROJECT=my-project
+deploy: $(SETUP) ## build the desk: make deploy ENV=dev PROJECT=my-project
 	@terraform/scripts/desk deploy
 destroy: ## take it away again: make destroy ENV=dev PROJECT=my-project
 	@terraform/scripts/desk destroy
@@ -89,7 +97,10 @@ down: $(SETUP) ## stop what `make up` started
 lock: $(UV) ## compile requirements/*.txt anew from pyproject.toml and requirements/*.in
 	@cd requirements && compile() { ../$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version "$$1" "$$2" -o "$$3.txt"; }; \
 	compile 3.11 uv.in uv; compile 3.11 ../pyproject.toml library; compile 3.11 dev.in dev; \
-	compile 3.13 emulators.in emulators; compile 3.13 java.in java; compile 3.11 terraform.in terraform
+	compile 3.13 emulators.in emulators; compile 3.13 java.in java; compile 3.11 terraform.in terraform; \
+	compile 3.11 beam.in beam; compile 3.11 build.in build; compile 3.11 mlflow.in mlflow; \
+	UV_EXCLUDE_NEWER=2026-08-26 compile 3.11 airflow.in airflow
+	@for function in functions/*/; do cp requirements/library.txt "$${function}requirements.txt"; done # with mbats come all its needs
 
 .PHONY: clean
 clean: ## remove what make made; the data under .mbats/ stays

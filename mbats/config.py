@@ -44,6 +44,10 @@ class Settings(BaseModel):
     )
     security_master: str = Field("security_master", description="BigQuery dataset of market data")
     risk: str = Field("risk", description="BigQuery dataset of runs, fills and performance")
+    staging_dataset: str = Field(
+        "",
+        description="BigQuery dataset in which batches wait; a table's own dataset where empty",
+    )
     bucket_prefix: str = Field(
         "", description="prefix of the bucket names; the project id where empty"
     )
@@ -57,6 +61,9 @@ class Settings(BaseModel):
         None, description="address of the local Cloud Storage, http://host:port"
     )
     pubsub_endpoint: str | None = Field(None, description="address of the local Pub/Sub, host:port")
+    cloud_run_endpoint: str | None = Field(
+        None, description="address of the local Cloud Run, http://host:port"
+    )
     oanda_environment: Literal["sim", "practice", "live"] = Field(
         "sim", description="which OANDA the desk talks to"
     )
@@ -71,6 +78,21 @@ class Settings(BaseModel):
     live_accounts: str = Field(
         "", description="OANDA accounts, with commas, that may trade live money"
     )
+    guard_limits: str = Field(
+        "",
+        description="the risk guard's limits, `name=value` with commas; `ACCOUNT:name=value` for "
+        "one account; the desk's own where empty",
+    )
+    notify_webhook: SecretStr | None = Field(
+        None,
+        description="who is told of alerts: `slack URL`, `telegram URL?chat_id=…`, `email URL`, "
+        "one a line; never in the file",
+    )
+    dag_folder: str | None = Field(
+        None,
+        description="where Airflow reads DAGs, gs://bucket/dags or a folder; `composer_dags` "
+        "beside the home where empty",
+    )
 
     def may_trade_live(self, account: str) -> bool:
         """Tell whether the account is on the list of those that may trade live money."""
@@ -81,8 +103,14 @@ class Settings(BaseModel):
         return f"{self.bucket_prefix or self.project}-{name}"
 
 
-ENDPOINTS = ("bigquery_endpoint", "bigquery_grpc", "storage_endpoint", "pubsub_endpoint")
-SECRETS = ("oanda_token", "oanda_kill_token")
+ENDPOINTS = (
+    "bigquery_endpoint",
+    "bigquery_grpc",
+    "storage_endpoint",
+    "pubsub_endpoint",
+    "cloud_run_endpoint",
+)
+SECRETS = ("oanda_token", "oanda_kill_token", "notify_webhook")
 
 
 @dataclass(frozen=True)

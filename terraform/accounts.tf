@@ -11,9 +11,9 @@ locals {
       build           = { description = "Builds images and functions.", project_roles = ["roles/logging.logWriter"] }
       download        = { description = "Reads history from vendors into the security master.", project_roles = local._query }
       fn-control-file = { description = "Validates and loads control files.", project_roles = concat(local._query, local._events) }
-      fn-dead-letter  = { description = "Keeps what could not be delivered.", project_roles = concat(local._query, local._events) }
+      fn-dead-letter  = { description = "Keeps what could not be delivered.", project_roles = local._events }
       fn-notify       = { description = "Tells people.", project_roles = local._events }
-      fn-risk-guard   = { description = "Watches portfolio limits and pulls the kill switch.", project_roles = concat(local._query, local._events) }
+      fn-risk-guard   = { description = "Watches portfolio limits and pulls the kill switch.", project_roles = local._events }
       halt            = { description = "The kill switch: its own identity, works when a bot is dead.", project_roles = local._query }
       model-server    = { description = "Answers with a model's signals." }
       parity          = { description = "Replays sessions through a backtest.", project_roles = local._read }

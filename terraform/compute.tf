@@ -6,9 +6,12 @@ locals {
       MBATS_LOCATION         = var.location
       MBATS_PROFILE          = "gcp"
       MBATS_PROJECT          = var.project_id
+      MBATS_STAGING_DATASET  = "staging"
     },
     local.mlflow_uri == null ? {} : { MLFLOW_TRACKING_URI = local.mlflow_uri, MLFLOW_TRACKING_AUTH = "gcp-id-token" },
   )
+  # A run says by which image it was made.
+  image_env  = { for name, image in var.images : name => image == "" ? {} : { IMAGE_DIGEST = split("@", image)[1] } }
   broker_env = { MBATS_OANDA_ENVIRONMENT = local.live ? "live" : "practice" }
 
   # A job in the network reaches the world through NAT alone.
@@ -19,28 +22,17 @@ locals {
     MBATS_OANDA_TOKEN = { secret = name, version = var.secret_versions[name] }
   } : {} }
 
-  # Jobs of the desk image, by name. `token` names the secret a job cannot do without.
-  _job_specs = {
-    backtest  = { account = "backtest", args = ["backtest"], cpu = "2", memory = "4Gi", hours = 2, retries = 1 }
-    download  = { account = "download", args = ["data", "load"], cpu = "1", memory = "2Gi", hours = 3, retries = 2 }
-    halt      = { account = "halt", args = ["halt"], cpu = "1", memory = "512Mi", hours = 1, retries = 3, token = local.token_secret }
-    parity    = { account = "parity", args = ["parity"], cpu = "2", memory = "4Gi", hours = 2, retries = 1 }
-    reconcile = { account = "reconcile", args = ["reconcile"], cpu = "1", memory = "1Gi", hours = 1, retries = 1, token = local.token_secret }
-    sweep     = { account = "backtest", args = ["sweep"], cpu = "2", memory = "4Gi", hours = 12, retries = 1, parallelism = 0 }
-    train     = { account = "train", args = ["train"], cpu = "4", memory = "8Gi", hours = 12, retries = 0 }
+  # What a job needs of the broker: an environment, and the secret that holds its token. A job that
+  # trades is not made without it.
+  _brokers = {
+    none    = { env = {}, secrets = {}, ready = true }
+    history = { env = { MBATS_OANDA_ENVIRONMENT = "practice" }, secrets = local.token["oanda-practice-token"], ready = true }
+    trading = { env = local.broker_env, secrets = local.token[local.token_secret], ready = length(local.token[local.token_secret]) > 0 }
   }
-  jobs = { for name, job in local._job_specs : name => job if var.images.desk != "" && (
-    try(job.token, null) == null ? true : length(local.token[job.token]) > 0
-  ) }
 
-  _job_env = {
-    download = { MBATS_OANDA_ENVIRONMENT = "practice" }
-    halt     = local.broker_env
-  }
-  _job_secrets = {
-    download = local.token["oanda-practice-token"] # without it the free vendors still work
-    halt     = local.token[local.token_secret]
-  }
+  # The file says which jobs there are; the local stack reads it too.
+  _job_specs = { for name, job in yamldecode(file("${path.module}/../containers/jobs.yaml")) : name => merge({ broker = "none", parallelism = 1 }, job) }
+  jobs       = { for name, job in local._job_specs : name => job if var.images[job.image] != "" && local._brokers[job.broker].ready }
 
   bots = { for name, bot in local._bots : name => bot if var.images.desk != "" && length(local.token[bot.token_secret]) > 0 }
 }
@@ -52,26 +44,27 @@ module "jobs" {
   project_id          = var.project_id
   region              = var.region
   name                = each.key
-  image               = var.images.desk
+  image               = var.images[each.value.image]
   args                = each.value.args
   service_account     = trimprefix(local.members[each.value.account], "serviceAccount:")
   network             = local.run_network
   deletion_protection = local.live
   resources           = { cpu = each.value.cpu, memory = each.value.memory }
-  env                 = merge(local.desk_env, contains(["halt", "reconcile"], each.key) ? local.broker_env : lookup(local._job_env, each.key, {}))
-  secrets             = contains(["halt", "reconcile"], each.key) ? local._job_secrets.halt : lookup(local._job_secrets, each.key, {})
+  env                 = merge(local.desk_env, local.image_env[each.value.image], local._brokers[each.value.broker].env)
+  secrets             = local._brokers[each.value.broker].secrets
   iam                 = local.job_iam[each.key]
 
   task = {
     max_retries     = each.value.retries
-    parallelism     = try(each.value.parallelism, 1)
+    parallelism     = each.value.parallelism
     timeout_seconds = each.value.hours * 3600
   }
 
   depends_on = [module.service_accounts, module.secrets]
 }
 
-# One execution is one trading week; a retry would start the session anew, so there is none.
+# One execution is one trading week; a retry would start the session anew, so there is none. Airflow gives the
+# arguments with it, from strategies.csv; arming is said here alone (BOT_ARM is `--arm`).
 module "bots" {
   for_each = local.bots
   source   = "./modules/run-job"
@@ -80,7 +73,7 @@ module "bots" {
   region              = var.region
   name                = each.key
   image               = var.images.desk
-  args                = coalesce(each.value.args, concat(["live"], each.value.mode == "paper" ? ["--paper"] : each.value.mode == "live" ? ["--arm"] : []))
+  args                = coalesce(each.value.args, concat(["live"], sort(tolist(each.value.strategies)), flatten([for _ in each.value.strategies : ["--instruments", join(",", sort(tolist(each.value.instruments)))]]), ["--${each.value.mode}", "--account", each.value.account]))
   service_account     = trimprefix(local.members[each.key], "serviceAccount:")
   network             = local.run_network
   deletion_protection = local.live
@@ -89,14 +82,14 @@ module "bots" {
   secrets             = local.token[each.value.token_secret]
   iam                 = local.job_iam[each.key]
 
-  env = merge(local.desk_env, {
+  env = merge(local.desk_env, local.image_env.desk, each.value.mode == "live" ? { BOT_ARM = "1" } : {}, {
     BOT_CONTROL_SUBSCRIPTION = "${each.key}-control"
     BOT_INSTRUMENTS          = join(",", sort(tolist(each.value.instruments)))
-    BOT_LIVE_ACCOUNTS        = join(",", sort(tolist(var.live_accounts)))
     BOT_NAME                 = each.key
     BOT_STRATEGIES           = join(",", sort(tolist(each.value.strategies)))
     BOT_TICKS_SUBSCRIPTION   = "${each.key}-ticks"
 
+    MBATS_LIVE_ACCOUNTS     = join(",", sort(tolist(var.live_accounts)))
     MBATS_OANDA_ACCOUNT     = each.value.account
     MBATS_OANDA_ENVIRONMENT = each.value.mode == "live" ? "live" : "practice"
   })
@@ -158,7 +151,7 @@ module "model_server" {
   ingress             = var.features.private_network ? "INGRESS_TRAFFIC_INTERNAL_ONLY" : "INGRESS_TRAFFIC_ALL" # IAM guards it either way
   deletion_protection = local.live
   resources           = { cpu = "1", memory = "2Gi" }
-  env                 = local.desk_env
+  env                 = merge(local.desk_env, { MODEL_URI = "models:/signals@champion" }) # healthy before there is one
   iam = merge(local.service_iam, { for name, _ in local._bots : name => {
     role = "roles/run.invoker", member = local.members[name]
   } })
@@ -193,10 +186,17 @@ module "functions" {
   service_account       = trimprefix(local.members["fn-${each.value.account}"], "serviceAccount:")
   source_code           = { bucket = module.buckets.names.build, object = each.value.source, entry_point = replace(each.value.account, "-", "_") }
   trigger               = each.value.trigger
+  max_instances         = each.value.account == "control-file" ? 1 : 3 # one at a time: a newer file waits for an older
   secrets = each.key == "notify" && contains(keys(var.secret_versions), "notify-webhook") ? {
-    NOTIFY_WEBHOOK = { secret = "notify-webhook", version = var.secret_versions["notify-webhook"] }
+    MBATS_NOTIFY_WEBHOOK = { secret = "notify-webhook", version = var.secret_versions["notify-webhook"] }
   } : {}
-  env = merge(local.desk_env, each.key == "risk-guard" ? { HALT_JOB = "projects/${var.project_id}/locations/${var.region}/jobs/halt" } : {})
+  env = merge(local._function_env, lookup({
+    control-file = var.orchestrator == "composer" ? { MBATS_DAG_FOLDER = "gs://${module.buckets.names.composer}/dags" } : {}
+    risk-guard = {
+      HALT_JOB           = "projects/${var.project_id}/locations/${var.region}/jobs/halt"
+      MBATS_GUARD_LIMITS = var.guard_limits
+    }
+  }, each.value.account, {}))
 
   depends_on = [
     module.service_accounts,
@@ -208,20 +208,28 @@ module "functions" {
 }
 
 locals {
-  _topic = { bucket = null, region = null }
+  # A function knows neither MLflow nor models: only where the desk is.
+  _function_env = { for name, value in local.desk_env : name => value if startswith(name, "MBATS_") }
+
+  _topic_triggers = { for topic in local.topics : topic => { bucket = null, region = null, topic = module.pubsub.topics[topic] } }
   _triggers = {
-    control-file = { bucket = module.buckets.names.control, region = lower(var.location), topic = null }
-    notify       = merge(local._topic, { topic = module.pubsub.topics["risk-events"] })
-    risk-guard   = merge(local._topic, { topic = module.pubsub.topics["order-events"] })
+    control-file            = { bucket = module.buckets.names.control, region = lower(var.location), topic = null }
+    notify                  = local._topic_triggers["risk-events"]
+    risk-guard-order-events = local._topic_triggers["order-events"]
+    risk-guard-risk-events  = local._topic_triggers["risk-events"]
   }
 
-  # A function has one trigger, so the keeper of dead letters is made once a topic.
+  # A function has one trigger: what hears several topics is made once a topic.
   functions = merge(
-    { for name, source in var.functions : name => { account = name, source = source, trigger = local._triggers[name] } if name != "dead-letter" },
+    { for name, trigger in local._triggers : name => {
+      account = startswith(name, "risk-guard") ? "risk-guard" : name
+      source  = var.functions[startswith(name, "risk-guard") ? "risk-guard" : name]
+      trigger = trigger
+    } if contains(keys(var.functions), startswith(name, "risk-guard") ? "risk-guard" : name) },
     { for topic in local.topics : "dead-letter-${topic}" => {
       account = "dead-letter"
       source  = var.functions["dead-letter"]
-      trigger = merge(local._topic, { topic = "projects/${var.project_id}/topics/${topic}-dead-letter" })
+      trigger = { bucket = null, region = null, topic = "projects/${var.project_id}/topics/${topic}-dead-letter" }
     } if contains(keys(var.functions), "dead-letter") },
   )
 }

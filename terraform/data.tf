@@ -8,7 +8,7 @@ locals {
 
   token_secret = local.live ? "oanda-live-token" : "oanda-practice-token"
   secrets = merge(
-    { notify-webhook = { description = "Address that notifications are posted to." } },
+    { notify-webhook = { description = "Who is told: slack URL, telegram URL?chat_id=…, email URL, one a line." } },
     { for name in toset(concat(["oanda-practice-token", local.token_secret], [for bot in local._bots : bot.token_secret])) : name => { description = "Broker access token, rotated by hand." } },
   )
 }
@@ -88,9 +88,6 @@ module "pubsub" {
   deletion_policy  = local.protect
   topic_iam        = local.topic_iam
   subscription_iam = local.subscription_iam
-  dead_letter_iam = { for topic in local.topics : "${topic}/fn-dead-letter" => {
-    topic = topic, member = local.members.fn-dead-letter
-  } }
 
   topics = { for name, topic in local._messages.topics : name => {
     retention = try(topic.retention, null)

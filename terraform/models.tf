@@ -51,6 +51,7 @@ module "dataflow" {
   region          = var.region
   bucket          = module.buckets.names.dataflow
   image           = var.images.dataflow == "" ? null : var.images.dataflow
+  parameters      = jsondecode(file("${path.module}/../containers/dataflow/metadata.json")).parameters
   service_account = trimprefix(local.members.dataflow, "serviceAccount:")
   subnetwork      = one(module.network[*].subnetwork)
 

@@ -37,11 +37,14 @@ module "composer" {
   kms_key               = local.region_key
   deletion_policy       = local.protect
 
+  # What the DAGs know of the cloud: whose bars there are, and which account has which bot.
   env = {
+    MARKET_DATA_VENDOR  = length(local.token["oanda-practice-token"]) > 0 ? "oanda" : "ecb"
     MBATS_BUCKET_PREFIX = var.project_id
     MBATS_LOCATION      = var.location
     MBATS_PROFILE       = "gcp"
     MBATS_PROJECT       = var.project_id
+    RUN_BOTS            = jsonencode({ for name, bot in local.bots : bot.account => name })
     RUN_REGION          = var.region
   }
 

@@ -156,6 +156,13 @@ variable "functions" {
   }
 }
 
+variable "guard_limits" {
+  description = "The risk guard's limits, name=value with commas, ACCOUNT:name=value for one account, for example daily_loss=500,drawdown=0.1. The library's own where empty."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
 variable "iam_settle_seconds" {
   description = "How long to wait between granting the BigQuery writer its tables and making the subscriptions, which Pub/Sub refuses before the grant is in force."
   type        = number

@@ -93,15 +93,12 @@ def run_row(
 ) -> dict[str, Any]:
     """Return the row of ``risk.run`` as it is known before the run starts."""
     names = spec.names
-    given = {
-        name: dict(loaded.parameters) for name, loaded in zip(names, spec.strategies, strict=True)
-    }
     return {
         "run_id": identity.run_id,
         "kind": spec.kind,
         "status": "running",
         "strategy": "+".join(names),
-        "parameters": given if len(names) > 1 else given[names[0]],
+        "parameters": parameters_of(spec),
         "instruments": sorted({b.instrument for b in bars}),
         "granularity": "+".join(dict.fromkeys(b.granularity for b in bars)),
         "vendor": "+".join(dict.fromkeys(b.vendor for b in bars)),
@@ -118,6 +115,15 @@ def run_row(
         "parent_run_id": spec.parent_run_id,
         "started_at": identity.started_at,
     }
+
+
+def parameters_of(spec: BacktestSpec) -> dict[str, Any]:
+    """Return the parameters as ``risk.run`` keeps them: by strategy where there are several."""
+    names = spec.names
+    given = {
+        name: dict(loaded.parameters) for name, loaded in zip(names, spec.strategies, strict=True)
+    }
+    return given if len(names) > 1 else given[names[0]]
 
 
 def snapshot(bars: Sequence[Bars], conversion: Conversion | None = None) -> str:

@@ -28,6 +28,9 @@ max_drawdown_fraction      max over bars of (peak - nav) / peak, the starting ca
 max_drawdown_amount        max over bars of peak - nav
 max_drawdown_days          longest time from a peak to its recovery, or to the end
 exposure_fraction          bars at whose end a position was held / bars
+return_skewness            mean(z ** 3), z = (r - mean(r)) / std(r, ddof 0)
+return_kurtosis            mean(z ** 4); 3 for a normal distribution. Both are what the deflated
+                           Sharpe ratio needs (:mod:`mbats.backtest.overfitting`)
 streaks                    longest runs of won or lost trades, in order of exit
 =========================  =======================================================================
 
@@ -156,14 +159,28 @@ def _curve_figures(run: Mapping[str, Any], curve: Curve) -> dict[str, Any]:
 
 def _daily_figures(daily: Floats) -> dict[str, float | None]:
     if len(daily) < 2:
-        return {"annual_volatility": None, "sharpe": None, "sortino": None}
+        return {"return_days": len(daily)}
     root = np.sqrt(TRADING_DAYS_A_YEAR)
     mean, deviation = float(daily.mean()), float(daily.std(ddof=1))
     downside = float(np.sqrt(np.mean(np.minimum(daily, 0.0) ** 2)))
     return {
+        **_moments(daily),
         "annual_volatility": deviation * float(root),
         "sharpe": _finite(mean / deviation * root) if deviation > _FLAT else None,
         "sortino": _finite(mean / downside * root) if downside > _FLAT else None,
+    }
+
+
+def _moments(daily: Floats) -> dict[str, float | None]:
+    away = daily - daily.mean()
+    deviation = float(np.sqrt(np.mean(away**2)))
+    if deviation <= _FLAT:
+        return {"return_days": len(daily)}
+    standard = away / deviation
+    return {
+        "return_days": len(daily),
+        "return_skewness": _finite(np.mean(standard**3)),
+        "return_kurtosis": _finite(np.mean(standard**4)),
     }
 
 

@@ -1,6 +1,6 @@
 """The report of a run: what it was, what it assumed, what to distrust, and its tables."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -69,9 +69,9 @@ def report(result: RunResult, bars: Iterable[Bars] | None = None) -> list[Render
     parts: list[RenderableType] = [_header(result)]
     found = warnings(result)
     if found:
-        parts.append(_warnings_block(found))
+        parts.append(warnings_block(found))
     parts.append(_key_figures(figures(result), currency))
-    parts += [_console_table(table, currency) for table in all_tables(result, bars or ())]
+    parts += [console_table(table, currency) for table in all_tables(result, bars or ())]
     return parts
 
 
@@ -125,7 +125,12 @@ def warnings(result: RunResult) -> list[str]:
         why = f": {run['error']}" if run.get("error") else ""
         found.append(f"The run is {run['status']}{why}. What follows is not a whole result.")
     found += _warnings_of_costs(result)
-    count = tables["trade"].num_rows
+    count = figures(result)["trades_closed"]
+    if count > tables["trade"].num_rows:
+        found.append(
+            "This member of a sweep kept its figures alone; its trades and curve are made again "
+            "by mbats backtest with the same parameters."
+        )
     if count < FEW_TRADES:
         noun = "trade" if count == 1 else "trades"
         found.append(f"{count or 'No'} closed {noun}: fewer than {FEW_TRADES} show little.")
@@ -181,7 +186,8 @@ def _header(result: RunResult) -> RenderableType:
     return Group(Text(str(run["strategy"]), style="bold"), grid)
 
 
-def _warnings_block(lines: list[str]) -> RenderableType:
+def warnings_block(lines: Sequence[str]) -> RenderableType:
+    """Return warnings as the console prints them."""
     grid = RichTable.grid(padding=(0, 1))
     for line in lines:
         grid.add_row(Text(" !", style="bold yellow"), Text(line, style="yellow"))
@@ -207,7 +213,8 @@ def _figure(cell: tuple[str, Any, Kind], currency: str) -> tuple[Text, Text]:
     return Text(name, style="dim"), _cell(value, kind, currency, empty="-" if name else "")
 
 
-def _console_table(table: Table, currency: str) -> RichTable:
+def console_table(table: Table, currency: str) -> RichTable:
+    """Return a table as the console prints it, amounts in ``currency``."""
     made = RichTable(
         title=table.title,
         title_justify="left",

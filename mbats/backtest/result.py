@@ -46,7 +46,10 @@ class RunStore(Protocol):
         ...
 
     def runs(self, limit: int = 50) -> Sequence[Mapping[str, Any]]:
-        """Return the newest runs; one still running past its deadline or process is failed."""
+        """Return the newest runs, without the members of sweeps.
+
+        One still running past its deadline or process is failed.
+        """
         ...
 
     def performance(self, run_ids: Sequence[str]) -> pa.Table:

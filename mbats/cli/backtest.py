@@ -1,54 +1,40 @@
 """`mbats backtest`: run strategies over the security master, store and show the result."""
 
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mbats.cli import backtest_options as options
 from mbats.cli import context
 from mbats.cli.output import JsonFlag, emit_json, errors, people, progress
-from mbats.errors import ConfigError
 
 if TYPE_CHECKING:
     from mbats.backtest.session import BacktestRequest
-
-SEED_SEVEN = "AUD_USD,USD_JPY,EUR_USD,GBP_USD,EUR_JPY,GBP_JPY,NZD_USD"
-
 
 app = typer.Typer()
 
 
 @app.command(epilog="Example: mbats backtest rsi_stochastic --instruments EUR_USD,USD_JPY")
 def backtest(
-    strategies: Annotated[
-        list[str], typer.Argument(metavar="STRATEGY...", help="name in strategies/, or a file")
-    ],
-    instruments: Annotated[str, typer.Option(help="names, comma-separated")] = SEED_SEVEN,
-    first: Annotated[str | None, typer.Option("--from", help="first day, YYYY-MM-DD")] = None,
-    last: Annotated[str | None, typer.Option("--to", help="last day, inclusive")] = None,
-    granularity: Annotated[str, typer.Option(help="D, M1, or several: D,M1")] = "D",
-    vendor: Annotated[str, typer.Option(help="whose bars")] = "ecb",
-    cash: Annotated[str, typer.Option(help="starting balance, account currency")] = "100000",
-    account_currency: Annotated[str | None, typer.Option(help="three letters")] = None,
-    sizer: Annotated[
-        str, typer.Option(help="units:1000, equity:10 (percent) or risk:1 (percent)")
-    ] = "units:1000",
+    strategies: options.Strategies,
+    instruments: options.Instruments = options.SEED_SEVEN,
+    first: options.First = None,
+    last: options.Last = None,
+    granularity: options.GranularityNames = "D",
+    vendor: options.Vendor = "ecb",
+    cash: options.Cash = "100000",
+    account_currency: options.AccountCurrency = None,
+    sizer: options.Sizer = "units:1000",
     param: Annotated[
         list[str] | None,
         typer.Option(help="name=value, or strategy.name=value; repeat for more"),
     ] = None,
-    no_costs: Annotated[
-        bool, typer.Option("--no-costs", help="mid prices, nothing charged")
-    ] = False,
-    slippage_pips: Annotated[float, typer.Option(min=0, help="on market and stop fills")] = 0.2,
-    commission_per_million: Annotated[
-        float, typer.Option(min=0, help="account currency, per side")
-    ] = 0.0,
-    commission_per_unit: Annotated[
-        float, typer.Option(min=0, help="account currency, per side")
-    ] = 0.0,
+    no_costs: options.NoCosts = False,
+    slippage_pips: options.SlippagePips = 0.2,
+    commission_per_million: options.Commission = 0.0,
+    commission_per_unit: options.Commission = 0.0,
     log_signals: Annotated[
         bool, typer.Option("--log-signals", help="keep prices and indicators of every bar, for ML")
     ] = False,
@@ -72,11 +58,12 @@ def backtest(
     from mbats.backtest.assumptions import Costs
     from mbats.backtest.engine import BacktestSpec
     from mbats.backtest.session import BacktestRequest
+    from mbats.strategy.loading import load_strategies, parse_assignments
 
     settings = context.settings()
     spec = BacktestSpec(
-        strategies=_loaded(strategies, param or []),
-        cash=_amount(cash),
+        strategies=load_strategies(strategies, parse_assignments(param or [])),
+        cash=options.amount(cash),
         account_currency=account_currency or settings.account_currency,
         sizer=sizer,
         costs=Costs(not no_costs, slippage_pips, commission_per_million, commission_per_unit),
@@ -84,11 +71,11 @@ def backtest(
     )
     request = BacktestRequest(
         spec=spec,
-        instruments=_names(instruments),
-        granularities=[g.strip().upper() for g in granularity.split(",") if g.strip()],
+        instruments=options.names(instruments),
+        granularities=options.granularities(granularity),
         vendor=vendor,
-        start=_midnight(first),
-        end=_midnight(last, timedelta(days=1)),
+        start=options.midnight(first),
+        end=options.midnight(last, timedelta(days=1)),
     )
     _run(request, report, reuse=reuse, brief=brief, as_json=as_json)
 
@@ -126,45 +113,3 @@ def _run(
     if not brief:
         people.print(*console_report(result, inputs.bars))
     errors.print(f"Run {run_id}; tear sheet {path}", markup=False, soft_wrap=True)
-
-
-def _loaded(references: list[str], assignments: list[str]) -> list:  # type: ignore[type-arg]
-    from mbats.strategy.loading import load_strategy, parse_assignments
-
-    given = parse_assignments(assignments)
-    loaded = []
-    for reference in references:
-        stem = Path(reference.removeprefix("strategies.")).stem
-        own = {n.removeprefix(f"{stem}."): v for n, v in given.items() if n.startswith(f"{stem}.")}
-        shared = {n: v for n, v in given.items() if "." not in n}
-        loaded.append(load_strategy(reference, {**shared, **own}))
-    prefixes = {Path(r.removeprefix("strategies.")).stem for r in references}
-    for name in given:
-        if "." in name and name.split(".")[0] not in prefixes:
-            raise ConfigError(
-                f"--param {name} names a strategy that is not run.", tried=sorted(prefixes)
-            )
-    return loaded
-
-
-def _names(text: str) -> list[str]:
-    from mbats.market.instrument import parse_name
-
-    return list(dict.fromkeys(parse_name(part) for part in text.split(",") if part.strip()))
-
-
-def _amount(text: str) -> Decimal:
-    try:
-        return Decimal(text.replace("_", ""))
-    except InvalidOperation:
-        raise ConfigError(f"--cash {text!r} is not an amount.", mend="--cash 100000") from None
-
-
-def _midnight(text: str | None, later: timedelta = timedelta()) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{text!r} is not a day.", mend="write it as YYYY-MM-DD") from None
-    return datetime.combine(day, time(), UTC) + later

@@ -27,7 +27,7 @@ def check(
 ) -> None:
     """Check all stored series against their session calendar, and keep the findings."""
     from mbats.desk import Desk
-    from mbats.vendors.download import check_series
+    from mbats.market.quality import check_series
 
     now = datetime.now(UTC)
     findings: list[dict[str, Any]] = []

@@ -24,16 +24,10 @@ def init(
     Adds what is missing and changes nothing else; run it as often as you like. A change that
     would destroy data is refused, with the table and the column.
     """
-    from mbats import schemas
     from mbats.desk import Desk
-    from mbats.gcp.tables import apply_tables
-    from mbats.gcp.views import FOLDER, apply_views
 
     with Desk(context.settings()) as desk:
-        changes = apply_tables(desk.warehouse, schemas.all_tables().values(), dry_run)
-        changes += apply_views(desk.warehouse, FOLDER, dry_run)
-        if desk.settings.profile == "local":  # in the cloud Terraform makes the buckets
-            changes += _buckets(desk, dry_run)
+        changes = make_all(desk, dry_run)
     if as_json:
         emit_json([{"name": c.name, "action": c.action, "details": c.details} for c in changes])
         return
@@ -46,6 +40,19 @@ def init(
     people.print(
         f"{unchanged} unchanged." if touched else f"Nothing changed ({unchanged} checked)."
     )
+
+
+def make_all(desk: "Desk", dry_run: bool = False) -> "list[Change]":
+    """Make or complete tables, views and, locally, buckets; return what was looked at."""
+    from mbats import schemas
+    from mbats.gcp.tables import apply_tables
+    from mbats.gcp.views import FOLDER, apply_views
+
+    changes = apply_tables(desk.warehouse, schemas.all_tables().values(), dry_run)
+    changes += apply_views(desk.warehouse, FOLDER, dry_run)
+    if desk.settings.profile == "local":  # in the cloud Terraform makes the buckets
+        changes += _buckets(desk, dry_run)
+    return changes
 
 
 def _buckets(desk: "Desk", dry_run: bool) -> "list[Change]":

@@ -29,12 +29,15 @@ def live(
     paper: Annotated[bool, typer.Option("--paper", help="simulated fills (default)")] = False,
     practice: Annotated[bool, typer.Option("--practice", help="OANDA practice, or `sim`")] = False,
     live_money: Annotated[bool, typer.Option("--live", help="real money; needs --arm")] = False,
-    arm: Annotated[bool, typer.Option("--arm", help="say again that money is meant")] = False,
+    arm: Annotated[
+        bool, typer.Option("--arm", envvar="BOT_ARM", help="say again that money is meant")
+    ] = False,
     account: Annotated[
         str | None, typer.Option(help="account; default: oanda_account, or a paper one")
     ] = None,
     param: Annotated[
-        list[str] | None, typer.Option("--param", help="name=value, for every strategy that has it")
+        list[str] | None,
+        typer.Option("--param", help="name=value, or strategy.name=value; repeat for more"),
     ] = None,
     limit: Annotated[
         list[str] | None, typer.Option("--limit", help="name=value of a risk limit, or name=off")
@@ -101,9 +104,11 @@ def _assignments(
     wanted = parse_assignments(given)
     made, taken = [], set()
     for reference, names in zip(strategies, instruments, strict=True):
-        known = set(load_strategy(reference).parameters)
-        taken |= known & set(wanted)
-        loaded = load_strategy(reference, {k: v for k, v in wanted.items() if k in known})
+        bare = load_strategy(reference)
+        keys = {key: n for n in bare.parameters for key in (n, f"{bare.name}.{n}") if key in wanted}
+        taken |= set(keys)
+        own = sorted(keys, key=lambda key: "." in key)  # what is said of one strategy comes last
+        loaded = load_strategy(reference, {keys[key]: wanted[key] for key in own})
         pairs = [parse_name(name) for name in names.split(",") if name.strip()]
         made.append(Assignment(loaded.name, loaded, pairs, Granularity.parse(granularity), size))
     if left := sorted(set(wanted) - taken):

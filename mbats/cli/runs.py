@@ -8,6 +8,7 @@ import typer
 
 from mbats.cli import context
 from mbats.cli.output import JsonFlag, emit_json, people
+from mbats.cli.ranking import figures_of, ranking_document, ranking_of, show_ranking
 from mbats.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -29,13 +30,20 @@ RunArgument = Annotated[str, typer.Argument(help="run id, the beginning of one, 
 def list_runs(
     limit: Annotated[int, typer.Option(min=1, help="how many, the newest first")] = 20,
     strategy: Annotated[str | None, typer.Option(help="only of this strategy")] = None,
+    sweep: Annotated[
+        str | None, typer.Option(help="the members of this sweep instead, the best first")
+    ] = None,
+    by: Annotated[str, typer.Option(help="figure to rank a sweep's members by")] = "sharpe",
     as_json: JsonFlag = False,
 ) -> None:
-    """List the newest runs with their main figures."""
+    """List the newest runs with their main figures, or the members of one sweep."""
+    if sweep is not None:
+        _list_members(sweep, by, limit, as_json)
+        return
     with _desk() as desk:
         runs = desk.risk_store.runs(limit=limit if strategy is None else 1_000)
         runs = [run for run in runs if strategy in (None, run["strategy"])][:limit]
-        figures = _figures(desk.risk_store, [run["run_id"] for run in runs])
+        figures = figures_of(desk.risk_store, [run["run_id"] for run in runs])
     if as_json:
         emit_json([{**run, "figures": figures.get(run["run_id"])} for run in runs])
         return
@@ -43,6 +51,17 @@ def list_runs(
         people.print("No runs yet. Make one with: mbats backtest STRATEGY", markup=False)
         return
     people.print(_listing(runs, figures))
+
+
+def _list_members(sweep: str, by: str, limit: int, as_json: bool) -> None:
+    with _desk() as desk:
+        ranking = ranking_of(desk.risk_store, sweep, by, limit)
+    if as_json:
+        emit_json({"sweep": sweep, **ranking_document(ranking)})
+    elif ranking.trials or ranking.warnings:
+        show_ranking(ranking)
+    else:
+        people.print(f"No members of {sweep} yet. Make them with: mbats sweep", markup=False)
 
 
 @app.command(epilog="Example: mbats runs show last --html tearsheet.html")
@@ -87,7 +106,7 @@ def compare(
         ids = [row["run_id"] for row in rows]
         if len(set(ids)) < len(ids):
             raise ConfigError(f"{' '.join(runs)} names one run twice.", mend="mbats runs list")
-        figures = _figures(store, ids)
+        figures = figures_of(store, ids)
     comparison = compared(rows, [figures.get(run_id, {}) for run_id in ids])
     if as_json:
         emit_json(_comparison_document(comparison))
@@ -108,13 +127,6 @@ def _load(store: "RunStore", run: str) -> "RunResult":
     if not newest:
         raise DataError("There are no runs yet.", mend="mbats backtest STRATEGY")
     return store.load(newest[0]["run_id"])
-
-
-def _figures(store: "RunStore", run_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    if not run_ids:
-        return {}
-    rows = store.performance(run_ids).to_pylist()
-    return {row["run_id"]: row for row in rows if row["instrument"] == "ALL"}
 
 
 def _bars(desk: "Desk", result: "RunResult") -> "list[Bars]":

@@ -38,10 +38,12 @@ def stream(
     from mbats.live.streamer import SOURCE, Outlets, Streamer
     from mbats.live.wall_clock import WallClock
     from mbats.market.catalogue import SEED_SEVEN
-    from mbats.vendors.oanda import INFO
+    from mbats.vendors.oanda import INFO, OandaVendor
     from mbats.vendors.oanda_streams import PriceStream
 
     settings = context.settings()
+    # Prices are the same for every account of a token, so any will do.
+    settings = settings.model_copy(update={"oanda_account": OandaVendor(settings).account})
     names = [name.strip() for name in instruments.split(",") if name.strip()] or list(SEED_SEVEN)
     inbox = Inbox()
     prices = PriceStream(settings, names, inbox.put)

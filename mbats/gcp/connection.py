@@ -23,6 +23,7 @@ from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import (
     BigQueryReadGrpcTransport,
 )
+from google.pubsub_v1 import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
@@ -94,6 +95,15 @@ def publisher_client(settings: Settings, **options: Any) -> pubsub_v1.PublisherC
             return pubsub_v1.PublisherClient(**options)
     transport = PublisherGrpcTransport(channel=grpc.insecure_channel(address))
     return pubsub_v1.PublisherClient(transport=transport, **options)
+
+
+def request_publisher_client(settings: Settings) -> PublisherClient:
+    """Return a publisher whose every call is one request: no batches, no threads, no pauses."""
+    address = _endpoint(settings, settings.pubsub_endpoint, "Pub/Sub")
+    if address is None:
+        with _credentials_needed():
+            return PublisherClient()
+    return PublisherClient(transport=PublisherGrpcTransport(channel=grpc.insecure_channel(address)))
 
 
 def subscriber_client(settings: Settings) -> pubsub_v1.SubscriberClient:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from mbats import schemas
 from mbats.backtest.result import RESULT_TABLES, RunResult
-from mbats.errors import DataError, RefusedError
+from mbats.errors import DataError, NotReadyError, RefusedError
 from mbats.gcp.batch import plain_rows, table_of
 from mbats.gcp.warehouse import Warehouse, Write
 
@@ -23,6 +23,7 @@ RUN_LIFE = timedelta(hours=24)
 CLOCK_SLACK = timedelta(minutes=1)  # start times of processes are counted from the boot
 ABANDONED = "Abandoned: "
 CANDIDATES_SHOWN = 10
+FINISH_TRIES = 5
 
 # Hosts whose name says nothing about where a process number counts: every container has one.
 _ANONYMOUS_HOSTS = ("localhost", "")
@@ -94,18 +95,100 @@ class RiskStore:
                 mend="start a new run",
             ) from error
 
+    def finish_many(self, results: Sequence[RunResult]) -> None:
+        """Store many runs by one transaction: all of them or none.
+
+        The row of each says whether it is ``done`` or ``failed``; a run need not have been
+        started. One that is done already stays as it is, so doing this twice adds nothing, and two
+        that do it at once come out as one.
+        """
+        for result in results:
+            for name, table in result.tables.items():
+                _only_of(str(result.run["run_id"]), name, table)
+        for _ in range(FINISH_TRIES):
+            new = self._not_done(results)
+            if not new:
+                return
+            try:
+                self._finish_new(new)
+                return
+            except DataError as error:
+                if "may not finish" not in error.cause:
+                    raise
+        raise NotReadyError(
+            "Others keep finishing the same runs.", mend="run it again: what is stored stays"
+        )
+
+    def _not_done(self, results: Sequence[RunResult]) -> list[RunResult]:
+        """Return the results of runs that are not done yet, each run once."""
+        found = self._warehouse.query(
+            f"SELECT `run_id` FROM {self._table} "
+            "WHERE `run_id` IN UNNEST(@run_ids) AND `status` = 'done'",
+            {"run_ids": [str(result.run["run_id"]) for result in results]},
+        )
+        done = {row["run_id"] for row in found}
+        new = {str(r.run["run_id"]): r for r in results if r.run["run_id"] not in done}
+        return list(new.values())
+
+    def _finish_new(self, results: Sequence[RunResult]) -> None:
+        """Claim the runs, then write them. The transaction changes the claimed rows, so of two
+        that overlap BigQuery cancels one, and that one finds the runs done.
+        """
+        mine = {"host": this_process(), "deadline_at": self._now() + RUN_LIFE}
+        rows = [{**mine, **result.run} for result in results]
+        claims = [{**row, "status": "running", "error": None, "ended_at": None} for row in rows]
+        self._warehouse.merge(self._schema, table_of(self._schema, claims), insert_only=True)
+        writes = [
+            Write(
+                schemas.table("risk", name),
+                pa.concat_tables([result.tables[name] for result in results]),
+                append=True,
+            )
+            for name in RESULT_TABLES
+        ]
+        writes.append(Write(self._schema, table_of(self._schema, rows)))
+        guard = (
+            f"ASSERT (SELECT COUNT(*) FROM {self._table} WHERE `run_id` IN UNNEST(@run_ids) "
+            "AND `status` != 'done') = @runs AS 'these runs may not finish'"
+        )
+        run_ids = [str(row["run_id"]) for row in rows]
+        self._warehouse.write_all(writes, guard, {"run_ids": run_ids, "runs": len(rows)})
+
+    def done(self, sweep_id: str) -> set[str]:
+        """Return the run ids of a sweep's members that are done."""
+        sql = (
+            f"SELECT `run_id` FROM {self._table} "
+            "WHERE `parent_run_id` = @sweep_id AND `status` = 'done'"
+        )
+        return {row["run_id"] for row in self._warehouse.query(sql, {"sweep_id": sweep_id})}
+
+    def members(self, sweep_id: str) -> list[Mapping[str, Any]]:
+        """Return the runs of a sweep, in order of their run ids."""
+        self._resolve_abandoned()
+        sql = f"SELECT * FROM {self._table} WHERE `parent_run_id` = @sweep_id ORDER BY `run_id`"
+        return list(self._warehouse.query(sql, {"sweep_id": sweep_id}))
+
     def fail(self, run_id: str, error: str) -> None:
         """Mark the run ``failed`` with its reason; a run that is not running stays as it is."""
+        self._fail_all([run_id], error)
+
+    def _fail_all(self, run_ids: Sequence[str], error: str) -> None:
         self._warehouse.execute(
             f"UPDATE {self._table} SET `status` = 'failed', `error` = @error, `ended_at` = @now "
-            "WHERE `run_id` = @run_id AND `status` = 'running'",
-            {"run_id": run_id, "error": error, "now": self._now()},
+            "WHERE `run_id` IN UNNEST(@run_ids) AND `status` = 'running'",
+            {"run_ids": list(run_ids), "error": error, "now": self._now()},
         )
 
     def runs(self, limit: int = 50) -> list[Mapping[str, Any]]:
-        """Return the newest runs; one still running past its deadline or process is failed."""
+        """Return the newest runs, without the members of sweeps.
+
+        One still running past its deadline or process is failed.
+        """
         self._resolve_abandoned()
-        sql = f"SELECT * FROM {self._table} ORDER BY `started_at` DESC, `run_id` LIMIT {int(limit)}"
+        sql = (
+            f"SELECT * FROM {self._table} WHERE `parent_run_id` IS NULL "
+            f"ORDER BY `started_at` DESC, `run_id` LIMIT {int(limit)}"
+        )
         return list(self._warehouse.query(sql))
 
     def performance(self, run_ids: Sequence[str]) -> pa.Table:
@@ -216,10 +299,13 @@ class RiskStore:
 
     def _resolve_abandoned(self) -> None:
         running = self._warehouse.query(f"SELECT * FROM {self._table} WHERE `status` = 'running'")
+        given_up: dict[str, list[str]] = {}
         for run in running:
             reason = abandoned(run, self._now())
             if reason:
-                self.fail(run["run_id"], ABANDONED + reason)
+                given_up.setdefault(reason, []).append(run["run_id"])
+        for reason, run_ids in given_up.items():
+            self._fail_all(run_ids, ABANDONED + reason)
 
 
 def abandoned(run: Mapping[str, Any], now: datetime) -> str:

@@ -15,6 +15,7 @@ from mbats.gcp.warehouse import Warehouse
 from mbats.market.bars import BAR_SCHEMA
 from mbats.market.history import MergeCount, VendorInfo
 from mbats.market.instrument import Instrument
+from mbats.market.tick import each_once
 from mbats.schemas import TableSchema
 
 BAR_TABLES: Mapping[str, str] = {"D": "bar_daily", "M1": "bar_minute"}
@@ -75,15 +76,8 @@ class SecurityMaster:
     ) -> pa.Table:
         """Return the recorded price updates with time in [start, end), each once, ascending."""
         schema = schemas.table("security_master", "tick")
-        found = self._warehouse.read(
-            schema,
-            {"instrument": instrument, "vendor": vendor, "time": (start, end)},
-            order_by=["time", "published_at", "event_id"],
-        )
-        first: dict[Any, int] = {}
-        for index, event in enumerate(found.column("event_id").to_pylist()):
-            first.setdefault(event, index)
-        return found.take(list(first.values()))
+        where = {"instrument": instrument, "vendor": vendor, "time": (start, end)}
+        return each_once(self._warehouse.read(schema, where))
 
     def merge(self, table: str, rows: Sequence[dict[str, Any]]) -> MergeCount:
         """Store rows of another security-master table on its natural key.

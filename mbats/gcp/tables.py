@@ -7,6 +7,7 @@ could only do by dropping data: nothing is touched then, in any table.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal, TypeVar
 
 from google.api_core import exceptions
@@ -15,6 +16,7 @@ from google.cloud.bigquery.table import PrimaryKey, TableConstraints
 
 from mbats.errors import RefusedError
 from mbats.gcp.connection import speaking
+from mbats.gcp.staging import LIFE
 from mbats.gcp.warehouse import Warehouse
 from mbats.schemas import TableSchema
 
@@ -27,6 +29,7 @@ Result = TypeVar("Result")
 DATASET_DESCRIPTIONS = {
     "security_master": "What is traded and how its prices were: instruments, bars, ticks, quality.",
     "risk": "What the strategies did: runs, orders, fills, trades, equity, performance.",
+    "staging_dataset": "Batches on their way into a table; what is a day old goes by itself.",
 }
 
 # BigQuery answers with the legacy name or with the SQL name of a type, depending on who asks.
@@ -60,10 +63,10 @@ def apply_tables(
     client = warehouse.client
     wanted = list(schemas)
     with speaking("Apply the table schemas"):
-        changes = [
-            _dataset(warehouse, name, dry_run)
-            for name in dict.fromkeys(schema.dataset for schema in wanted)
-        ]
+        logical = [*dict.fromkeys(schema.dataset for schema in wanted)]
+        if warehouse.settings.staging_dataset:
+            logical.append("staging_dataset")
+        changes = [_dataset(warehouse, name, dry_run) for name in logical]
         found = _each(lambda schema: find_table(client, warehouse.target(schema)), wanted)
         plans: list[_Plan] = []
         refusals: list[str] = []
@@ -107,6 +110,8 @@ def _dataset(warehouse: Warehouse, logical: str, dry_run: bool) -> Change:
         wanted = bigquery.Dataset(name)
         wanted.location = settings.location
         wanted.description = DATASET_DESCRIPTIONS[logical]
+        if logical == "staging_dataset":
+            wanted.default_table_expiration_ms = LIFE // timedelta(milliseconds=1)
         if not dry_run:
             warehouse.client.create_dataset(wanted, exists_ok=True)
         return Change(name, "created")

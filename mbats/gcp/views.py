@@ -15,7 +15,10 @@ from mbats.gcp.tables import Change, find_table
 from mbats.gcp.warehouse import Warehouse
 from mbats.schemas import DATASETS
 
-FOLDER = Path(__file__).parents[2] / "looker" / "views"
+_PACKAGED = Path(__file__).parents[1] / "_views"
+_IN_TREE = Path(__file__).parents[2] / "looker" / "views"
+FOLDER = _PACKAGED if _PACKAGED.is_dir() else _IN_TREE
+"""The desk's own views: a wheel carries a copy."""
 
 
 def apply_views(warehouse: Warehouse, folder: Path, dry_run: bool = False) -> list[Change]:

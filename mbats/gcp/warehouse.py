@@ -38,6 +38,7 @@ _CONTENTION = (
     "could not serialize access",
     "due to concurrent update",
     "too many dml statements outstanding",
+    "failed to commit ducklake transaction",  # the local BigQuery's word for it
 )
 
 Result = TypeVar("Result")
@@ -86,6 +87,12 @@ class Warehouse:
     def target(self, schema: TableSchema) -> str:
         """Return the table's full name."""
         return f"{self.settings.project}.{self.dataset(schema)}.{schema.name}"
+
+    def staging(self, schema: TableSchema) -> str:
+        """Return the dataset in which the table's batches wait: who may write to it and to a
+        table needs no right to make or drop tables beside that one.
+        """
+        return self.settings.staging_dataset or self.dataset(schema)
 
     def merge(
         self, schema: TableSchema, rows: pa.Table, *, insert_only: bool = False
@@ -178,7 +185,7 @@ class Warehouse:
         return {"retry": None} if self._local else {}
 
     def _merge(self, batch: Batch, insert_only: bool) -> MergeCount:
-        staging = self._staging.fill(batch, self.dataset(batch.schema))
+        staging = self._staging.fill(batch, self.staging(batch.schema))
         sql, parameters = merge_statement(
             batch, self.target(batch.schema), staging, "p", insert_only=insert_only
         )
@@ -192,7 +199,7 @@ class Warehouse:
         values = dict(parameters)
         statements = [guard] if guard else []
         staged = self._staging.fill_all(
-            [batch for batch, _ in batches], [self.dataset(batch.schema) for batch, _ in batches]
+            [batch for batch, _ in batches], [self.staging(batch.schema) for batch, _ in batches]
         )
         for index, ((batch, append), staging) in enumerate(zip(batches, staged, strict=True)):
             target = self.target(batch.schema)

@@ -10,6 +10,7 @@ from mbats.live.ports import AccountState
 from mbats.live.session import claims
 from mbats.live.trader import Trader
 from mbats.live.transactions import BalanceChanged, OrderFilled, Transaction
+from mbats.live.worth import Worth
 from mbats.trading.risk.context import RiskContext
 
 _NOTHING = Decimal(0)
@@ -52,6 +53,7 @@ class AccountRows:
                 "unresolved": len(trader.protocol.unresolved),
                 "approved": trader.ledger.approved,
                 "sent": trader.ledger.sent,
+                "worth": Worth.of(trader, self._plan.account.currency).to_detail(),
             },
         }
 

@@ -35,13 +35,23 @@ Row = dict[str, Any]
 Say = Callable[[str, Mapping[str, Any]], None]
 
 
+@dataclass(frozen=True)
+class _Dead:
+    """A message that is no row, as it was published, and why."""
+
+    data: bytes
+    reason: str
+    key: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass
 class _Batch:
     """Messages of one topic, sorted into rows by table and dead letters."""
 
     ack_ids: list[str] = field(default_factory=list)
     rows: dict[str, dict[tuple[Any, ...], Row]] = field(default_factory=dict)
-    dead: list[tuple[bytes, str]] = field(default_factory=list)
+    dead: list[_Dead] = field(default_factory=list)
 
 
 class Archiver:
@@ -142,9 +152,7 @@ class Archiver:
         counts = {table: len(rows) for table, rows in batch.rows.items()}
         self._say("archived", {"topic": topic, "messages": len(batch.ack_ids), **counts})
 
-    def _merge(
-        self, topic: str, table: str, rows: Sequence[Row], dead: list[tuple[bytes, str]]
-    ) -> None:
+    def _merge(self, topic: str, table: str, rows: Sequence[Row], dead: list[_Dead]) -> None:
         schema = _schema(topic, table)
         try:
             self._warehouse.merge(schema, table_of(schema, rows), insert_only=True)
@@ -155,17 +163,19 @@ class Archiver:
                     prepare(schema, table_of(schema, [row]))
                     good.append(row)
                 except DataError as error:
-                    dead.append((repr(row).encode(), error.cause))
+                    dead.append(_Dead(repr(row).encode(), error.cause))
             if len(good) == len(rows):
                 raise
             self._warehouse.merge(schema, table_of(schema, good), insert_only=True)
 
-    def _bury(self, topic: str, dead: list[tuple[bytes, str]]) -> None:
+    def _bury(self, topic: str, dead: list[_Dead]) -> None:
         """Send what is no row to the topic's dead letters."""
         while dead:
-            data, reason = dead.pop()
-            self._say("dead_letter", {"topic": topic, "reason": reason})
-            self._publisher.publish(topology.Topic(topic).dead_letter, data, reason=reason[:1000])
+            each = dead.pop()
+            self._say("dead_letter", {"topic": topic, "reason": each.reason})
+            about = {**each.attributes, "reason": each.reason[:1000]}
+            where = topology.Topic(topic).dead_letter
+            self._publisher.publish(where, each.data, each.key, **about)
         self._publisher.flush()
 
     def _prolong(self, name: str, ack_ids: list[str]) -> None:
@@ -190,7 +200,9 @@ def _sorted(topic: str, pulled: Sequence[Any]) -> _Batch:
         try:
             row = _row(topic, table, message.data)
         except DataError as error:
-            batch.dead.append((message.data or b"(empty)", error.cause))
+            attributes = dict(message.attributes)
+            dead = _Dead(message.data, error.cause, message.ordering_key, attributes)
+            batch.dead.append(dead)
             continue
         key = tuple(row.get(column) for column in _schema(topic, table).primary_key)
         batch.rows.setdefault(table, {}).setdefault(key, row)

@@ -13,6 +13,8 @@ from typing import Literal
 from mbats.config import ENDPOINTS
 from mbats.errors import MbatsError
 from mbats.local import environments, ports, processes, pubsub_jar, state
+from mbats.local.cloud_run.jobs_file import containers, read_jobs
+from mbats.local.cloud_run_service import NAME
 from mbats.local.environments import EMULATORS
 from mbats.local.stack import Stack, Status, tail
 
@@ -45,6 +47,7 @@ def examine(
         *_machine(stack, clock()),
         *_proxy(environ),
         *_services(stack),
+        *_images(stack),
         *_strays(stack),
         *_endpoints(stack),
     ]
@@ -149,6 +152,21 @@ def _services(stack: Stack) -> Iterator[Finding]:
             yield from _preferred_ports(stack, each.service)
         else:
             yield Finding(each.service, "wrong", _unwell(stack, each), "mbats up")
+
+
+def _images(stack: Stack) -> Iterator[Finding]:
+    if NAME not in stack.services:
+        return
+    from mbats.local.cloud_run import images
+
+    try:
+        wanted = {job.image for job in read_jobs(containers() / "jobs.yaml").values()}
+        for image in sorted(wanted):
+            images.read(containers() / image / "Dockerfile")
+    except MbatsError as error:
+        yield Finding("containers", "wrong", error.cause, error.mend)
+    else:
+        yield Finding("containers", "ok", f"jobs run the images {', '.join(sorted(wanted))}")
 
 
 def _unwell(stack: Stack, status: Status) -> str:

@@ -50,6 +50,7 @@ class Environment:
 # DuckDB downloads an extension on first use unless it finds it in its home.
 EMULATORS = Environment("emulators", "3.13", finish=_IMPORT_EXTENSIONS)
 JAVA = Environment("java", "3.13")
+AIRFLOW = Environment("airflow", "3.11")  # Composer's versions, by date: requirements/airflow.in
 
 
 @lru_cache(maxsize=1)

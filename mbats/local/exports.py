@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from mbats.config import Settings
 from mbats.errors import NotReadyError
+from mbats.local import cloud_run_service
+from mbats.local.cloud_run.clients import Addresses, client_env
 from mbats.local.ports import HOST
 from mbats.local.stack import Stack
 
@@ -32,6 +34,19 @@ def exports(stack: Stack, environ: Mapping[str, str]) -> dict[str, str]:
         parts += [host for host in (HOST, "localhost") if host not in parts]
         made |= {"NO_PROXY": ",".join(parts), "no_proxy": ",".join(parts)}
     return made
+
+
+def cloud_run_exports(stack: Stack) -> dict[str, str]:
+    """Return the variables that lead a client of Cloud Run, as `gcloud`, to the local stack.
+
+    They lead every other request to Google into a refusal, so they are for one process or one
+    shell, not for a day's work. Raises :class:`NotReadyError` if the service does not run.
+    """
+    for each in stack.status():
+        if each.service == cloud_run_service.NAME and each.condition == "running":
+            found = Addresses(**each.addresses, authority=cloud_run_service.authority(stack.site))
+            return client_env(found, stack.settings.project)
+    raise NotReadyError("The local Cloud Run does not run.", mend="mbats up")
 
 
 def bq_line(settings: Settings) -> str:

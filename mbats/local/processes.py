@@ -66,6 +66,12 @@ def find(pid: int, started: float) -> psutil.Process | None:
         return None
 
 
+def reap() -> None:
+    """Take note of children that ended: until then they are zombies, and another waits for them."""
+    for child in _children.values():
+        child.poll()
+
+
 def tagged(home: Path) -> dict[str, list[psutil.Process]]:
     """Return all living processes that carry this stack's home, by service."""
     found: dict[str, list[psutil.Process]] = {}

@@ -24,13 +24,20 @@ from mbats.config import Settings
 from mbats.errors import ConfigError, NotReadyError
 from mbats.local import ports, processes, rest, state
 from mbats.local.archiver_service import ARCHIVER_SERVICE
+from mbats.local.cloud_run_service import CLOUD_RUN_SERVICE
 from mbats.local.emulators import EMULATOR_SERVICES
 from mbats.local.environments import Say, silent
+from mbats.local.functions_service import FUNCTIONS_SERVICE
 from mbats.local.lock import locked
 from mbats.local.service import Launch, Ports, Service, Site
 from mbats.local.state import Record
 
-SERVICES: tuple[Service, ...] = (*EMULATOR_SERVICES, ARCHIVER_SERVICE)
+SERVICES: tuple[Service, ...] = (
+    *EMULATOR_SERVICES,
+    ARCHIVER_SERVICE,
+    FUNCTIONS_SERVICE,
+    CLOUD_RUN_SERVICE,
+)
 
 Condition = Literal["running", "starting", "not answering", "crashed", "stopped"]
 

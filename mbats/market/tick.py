@@ -64,6 +64,20 @@ class Ticks:
         return len(self.time)
 
 
+def each_once(table: pa.Table) -> pa.Table:
+    """Return rows of security_master.tick in order of time, every event once: its first copy.
+
+    Ticks of one time are ordered by publication, then by event id, so the order follows from the
+    rows alone and not from how they were read.
+    """
+    ordered = table.sort_by([(n, "ascending") for n in ("time", "published_at", "event_id")])
+    numbered = ordered.select(["event_id"]).append_column("row", pa.array(np.arange(len(ordered))))
+    first = numbered.group_by("event_id").aggregate([("row", "min")]).column("row_min")
+    if len(first) == len(ordered):
+        return ordered
+    return ordered.take(pa.array(np.sort(first.to_numpy())))
+
+
 def ticks_from_table(table: pa.Table) -> Ticks:
     """Return the ticks of one instrument in ``table`` (columns of security_master.tick)."""
     instruments = table.column("instrument").unique().to_pylist()

@@ -4,7 +4,8 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import backtrader as bt
 from mbats.errors import ConfigError, DataError
 
 FOLDER = "strategies"
-_SHIPPED = Path(__file__).resolve().parent.parent.parent / FOLDER
+_PACKAGED = Path(__file__).resolve().parents[1] / "_strategies"
+_SHIPPED = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).resolve().parents[2] / FOLDER
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -22,12 +24,19 @@ class LoadedStrategy:
     """A strategy class, the name it goes by (its file's), and its parameters, resolved.
 
     ``file_hash`` is the beginning of the file's SHA-256: the commit does not cover every file.
+    One that has a ``file`` may be sent to another process, which loads the file again.
     """
 
     name: str
     strategy: type[bt.Strategy]
     parameters: Mapping[str, Any]
     file_hash: str = ""
+    file: Path | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.file is None:
+            return LoadedStrategy, (self.name, self.strategy, self.parameters, self.file_hash)
+        return _sent, (self.name, self.file, self.file_hash, dict(self.parameters))
 
 
 def load_strategy(reference: str, given: Mapping[str, str] | None = None) -> LoadedStrategy:
@@ -40,8 +49,61 @@ def load_strategy(reference: str, given: Mapping[str, str] | None = None) -> Loa
     path = _find(reference)
     strategy = _the_class(path)
     resolved = parameters(strategy, path.stem, given or {})
-    file_hash = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return LoadedStrategy(path.stem, strategy, resolved, file_hash)
+    return LoadedStrategy(path.stem, strategy, resolved, _hash(path), path)
+
+
+def load_strategies(
+    references: Sequence[str], given: Mapping[str, str] | None = None
+) -> list[LoadedStrategy]:
+    """Return the strategies that ``references`` name.
+
+    A parameter is given as ``name`` for all of them or as ``strategy.name`` for one. Raises what
+    :func:`load_strategy` raises.
+    """
+    plain = [load_strategy(reference) for reference in references]
+    return with_parameters(plain, given or {}) if given else plain
+
+
+def with_parameters(
+    strategies: Sequence[LoadedStrategy], given: Mapping[str, str]
+) -> list[LoadedStrategy]:
+    """Return ``strategies`` with the ``given`` parameters as text, the others at their defaults.
+
+    Raises :class:`ConfigError` for a parameter or a strategy that is not there.
+    """
+    names = {loaded.name for loaded in strategies}
+    for key in given:
+        if "." in key and key.split(".")[0] not in names:
+            raise ConfigError(
+                f"--param {key} names a strategy that is not run.", tried=sorted(names)
+            )
+    shared = {key: text for key, text in given.items() if "." not in key}
+    made = []
+    for loaded in strategies:
+        own = {
+            key.removeprefix(f"{loaded.name}."): text
+            for key, text in given.items()
+            if key.startswith(f"{loaded.name}.")
+        }
+        resolved = parameters(loaded.strategy, loaded.name, {**shared, **own})
+        made.append(replace(loaded, parameters=resolved))
+    return made
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _sent(name: str, file: Path, file_hash: str, resolved: dict[str, Any]) -> LoadedStrategy:
+    return LoadedStrategy(name, _class_of(file, file_hash), resolved, file_hash, file)
+
+
+@lru_cache(maxsize=64)
+def _class_of(file: Path, file_hash: str) -> type[bt.Strategy]:
+    """Return the class in ``file``, which must not have changed since it was sent."""
+    if _hash(file) != file_hash:
+        raise DataError(f"{file} was changed while it ran.", mend="run it again")
+    return _the_class(file)
 
 
 def _find(reference: str) -> Path:
@@ -53,12 +115,17 @@ def _find(reference: str) -> Path:
     for place in places:
         if place.is_file():
             return place.resolve()
-    known = sorted({file.stem for folder in (Path(FOLDER), _SHIPPED) for file in _files(folder)})
+    known = known_strategies()
     raise ConfigError(
         f"There is no strategy {reference!r}.",
         tried=[str(place) for place in places],
         mend=f"give a path to a Python file, or one of: {', '.join(known) or '(none here)'}",
     )
+
+
+def known_strategies() -> Sequence[str]:
+    """Return the names that :func:`load_strategy` finds without a path."""
+    return sorted({file.stem for folder in (Path(FOLDER), _SHIPPED) for file in _files(folder)})
 
 
 def _files(folder: Path) -> Sequence[Path]:

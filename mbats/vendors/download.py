@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from mbats.errors import DataError, MbatsError
 from mbats.market.history import HistoryStore, Vendor, VendorInfo
 from mbats.market.instrument import Instrument
-from mbats.market.quality import check_bars
+from mbats.market.quality import check_series
 from mbats.vendors.pages import refuse_bad_page
 from mbats.vendors.rows import Tally
 
@@ -26,7 +26,6 @@ from mbats.vendors.rows import Tally
 BATCH_ROWS = 20_000
 # No FX series that a vendor offers is older.
 EARLIEST = datetime(1980, 1, 2, tzinfo=UTC)
-MENDED = "mended"
 
 log = logging.getLogger(__name__)
 
@@ -169,46 +168,6 @@ def _vendor_row(info: VendorInfo) -> dict[str, Any]:
     row = asdict(info)
     row["price_sides"] = row.pop("sides")
     return row
-
-
-def check_series(
-    store: HistoryStore,
-    series: tuple[str, str, str],
-    calendar: str,
-    now: datetime,
-    start: datetime | None = None,
-) -> list[dict[str, Any]]:
-    """Check the stored bars of (instrument, granularity, vendor) from ``start``.
-
-    Returns what was found as rows of ``data_quality``. New and changed findings are stored; earlier
-    ones about these bars that are no longer true are marked ``mended`` there.
-    """
-    instrument, granularity, vendor = series
-    bars = store.bars(instrument, granularity, vendor, start=start)
-    findings = check_bars(bars, granularity, calendar, now) if bars.num_rows else []
-    where = {"instrument": instrument, "granularity": granularity, "vendor": vendor}
-    known = {_key(row): row for row in store.rows("data_quality", where)}
-    true = {_key(row) for row in findings}
-    changed = [row for row in findings if not _says_the_same(row, known.get(_key(row)))]
-    mended = [
-        row | {"severity": MENDED, "checked_at": now}
-        for key, row in known.items()
-        if key not in true
-        and row["severity"] != MENDED
-        and (start is None or row["start"] >= start)
-    ]
-    if changed or mended:
-        store.merge("data_quality", [*changed, *mended])
-    return findings
-
-
-def _key(finding: dict[str, Any]) -> tuple[str, datetime]:
-    return finding["check_name"], finding["start"]
-
-
-def _says_the_same(finding: dict[str, Any], known: dict[str, Any] | None) -> bool:
-    ignored = {"checked_at": None}
-    return known is not None and known | ignored == finding | ignored
 
 
 def _start(store: HistoryStore, request: Request, vendor: str) -> datetime:

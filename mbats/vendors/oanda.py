@@ -72,10 +72,14 @@ class OandaVendor:
     def _reader(self) -> OandaReader:
         return connect(self._settings, sleep=self._sleep, clock=self._clock)
 
+    @cached_property
+    def account(self) -> str:
+        """The account of the settings; the first one of the token where they name none."""
+        return self._settings.oanda_account or self._first_account()
+
     def instruments(self) -> Sequence[Instrument]:
-        """Return what the account may trade; the first account of the token if none is set."""
-        account = self._settings.oanda_account or self._first_account()
-        answer = self._reader.get(lambda: AccountInstruments(account), "its instruments")
+        """Return what the account may trade."""
+        answer = self._reader.get(lambda: AccountInstruments(self.account), "its instruments")
         return [_instrument(described) for described in answer["instruments"]]
 
     def granularities(self) -> Sequence[str]:

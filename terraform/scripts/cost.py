@@ -34,6 +34,7 @@ def planned_cost(environment: str, var_files: list[Path]) -> dict[str, Any]:
             ".terraform", ".terraform.lock.hcl", "*.tfstate*", "backend.tf"
         )
         shutil.copytree(ROOT, code, ignore=ignore)  # fmt: skip
+        shutil.copytree(ROOT.parent / "containers", Path(folder) / "containers")
         files = [code / "environments" / f"{environment}.tfvars", *(f.resolve() for f in var_files)]
 
         def terraform(*arguments: str) -> str:

@@ -79,7 +79,7 @@ run "full_composer" {
     error_message = "Every job of the desk is made once its image is there."
   }
   assert {
-    condition     = toset(output.workloads.bots) == toset(["bot-trend"]) && output.workloads.streamer && length(output.workloads.functions) == 7
+    condition     = toset(output.workloads.bots) == toset(["bot-trend"]) && output.workloads.streamer && length(output.workloads.functions) == 8
     error_message = "Bot, streamer and functions are made."
   }
   assert {

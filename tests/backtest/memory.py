@@ -107,3 +107,19 @@ class MemoryStore:
         self._note("fail")
         self.status[run_id] = "failed"
         self.errors[run_id] = error
+
+    def done(self, sweep_id: str) -> list[str]:
+        self._note("done")
+        return [
+            run_id
+            for run_id, result in self.results.items()
+            if result.run["parent_run_id"] == sweep_id and result.run["status"] == "done"
+        ]
+
+    def finish_many(self, results: Sequence[RunResult]) -> None:
+        self._note("finish_many")
+        for result in results:
+            stored = self.results.get(result.run["run_id"])
+            if stored is None or stored.run["status"] != "done":
+                self.results[result.run["run_id"]] = result
+                self.status[result.run["run_id"]] = result.run["status"]

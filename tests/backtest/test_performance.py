@@ -56,6 +56,10 @@ def test_daily_figures_agree_with_quantstats(seed):
     assert found["sortino"] == pytest.approx(peer.sortino(series, periods=252), rel=1e-6)
     assert found["annual_volatility"] == pytest.approx(peer.volatility(series), rel=1e-6)
     assert found["max_drawdown_fraction"] == pytest.approx(-peer.max_drawdown(series), rel=1e-6)
+    away = (returns - returns.mean()) / returns.std()
+    assert found["return_days"] == 700
+    assert found["return_skewness"] == pytest.approx((away**3).mean(), abs=1e-6)
+    assert found["return_kurtosis"] == pytest.approx((away**4).mean(), rel=1e-6)
 
 
 def test_annual_growth_is_by_the_calendar_where_quantstats_counts_252_days_a_year():

@@ -22,8 +22,15 @@ def bare_desk(settings):
 
 @pytest.fixture(scope="session")
 def desk(settings):
-    """A desk with every table. Tests share it and keep to names of their own."""
-    names = {"security_master": "security_master_shared", "risk": "risk_shared"}
+    """A desk with every table, whose batches wait in a dataset of their own, as on Google Cloud.
+
+    Tests share it and keep to names of their own.
+    """
+    names = {
+        "security_master": "security_master_shared",
+        "risk": "risk_shared",
+        "staging_dataset": "staging_shared",
+    }
     with Desk(settings.model_copy(update=names)) as desk:
         apply_tables(desk.warehouse, schemas.all_tables().values())
         yield desk

@@ -33,8 +33,12 @@ def stored(desk, instrument):
 
 
 def staging_tables(desk):
-    names = [t.table_id for t in desk.warehouse.client.list_tables(desk.settings.security_master)]
-    return [name for name in names if name.startswith("staging_")]
+    return [
+        f"{dataset}.{table.table_id}"
+        for dataset in (desk.settings.security_master, desk.settings.staging_dataset)
+        for table in desk.warehouse.client.list_tables(dataset)
+        if table.table_id.startswith("staging_")
+    ]
 
 
 @settings(
@@ -138,3 +142,27 @@ def test_a_missing_table_says_how_it_is_made(bare_desk):
     with pytest.raises(NotReadyError, match="bar_daily") as caught:
         bare_desk.security_master.merge_bars("D", samples.bars(["1"]))
     assert "mbats init" in caught.value.mend
+
+
+def test_a_batch_waits_in_the_staging_dataset_where_one_is_set(desk, instrument):
+    made = set()
+    client = desk.warehouse.client
+    watched = client.create_table
+    client.create_table = lambda table, **more: (made.add(table.dataset_id), watched(table, **more))
+    try:
+        desk.security_master.merge_bars("D", samples.bars(["1.1"], instrument=instrument))
+    finally:
+        client.create_table = watched
+    assert made == {"staging_shared"}
+    assert [bar for _, bar in stored(desk, instrument)] == [Decimal("1.1")]
+
+
+def test_without_a_staging_dataset_a_batch_waits_beside_its_table(bare_desk):
+    schema = schemas.table("risk", "run")
+    assert bare_desk.warehouse.staging(schema) == bare_desk.settings.risk
+    assert bare_desk.warehouse.dataset(schema) == bare_desk.settings.risk
+
+
+def test_what_waits_in_the_staging_dataset_goes_by_itself(desk):
+    dataset = desk.warehouse.client.get_dataset("staging_shared")
+    assert dataset.default_table_expiration_ms == 24 * 60 * 60 * 1000

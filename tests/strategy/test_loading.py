@@ -2,7 +2,12 @@ import backtrader as bt
 import pytest
 
 from mbats.errors import ConfigError, DataError
-from mbats.strategy.loading import load_strategy, parse_assignments
+from mbats.strategy.loading import (
+    load_strategies,
+    load_strategy,
+    parse_assignments,
+    with_parameters,
+)
 
 ONE = """
 import backtrader as bt
@@ -76,3 +81,13 @@ def test_assignments_are_name_equals_value():
     assert parse_assignments(["a=1", "b = x=y"]) == {"a": "1", "b": "x=y"}
     with pytest.raises(ConfigError, match="not a parameter"):
         parse_assignments(["a"])
+
+
+def test_of_several_strategies_a_parameter_may_be_ones_own_or_everyones(file):
+    pair = load_strategies([str(file), "sma_reversal"], {"period": "7", "mine.ratio": "3"})
+    assert [s.parameters["period"] for s in pair] == [7, 7]
+    assert pair[0].parameters["ratio"] == 3.0
+    again = with_parameters(pair, {"sma_reversal.period": "9"})
+    assert [s.parameters["period"] for s in again] == [10, 9]  # the others at their defaults
+    with pytest.raises(ConfigError, match="names a strategy that is not run"):
+        with_parameters(pair, {"other.period": "9"})

@@ -133,8 +133,8 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     folder = tmp_path_factory.mktemp("desk")
     ignore = shutil.ignore_patterns(".terraform", ".terraform.lock.hcl", "*.tfstate*")
     shutil.copytree(ROOT / "terraform", folder / "terraform", ignore=ignore)
-    if (ROOT / "looker").is_dir():
-        shutil.copytree(ROOT / "looker", folder / "looker")
+    for beside in ("containers", "looker"):
+        shutil.copytree(ROOT / beside, folder / beside)
     environ = {k: v for k, v in os.environ.items() if not k.startswith("TF_VAR_")}
     environ |= {"TF_CLI_CONFIG_FILE": found.stdout.strip(), "CHECKPOINT_DISABLE": "1"}
     code = Terraform(folder / "terraform", environ)

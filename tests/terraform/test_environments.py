@@ -169,7 +169,7 @@ def test_a_bot_is_one_week_without_retries_and_knows_which_accounts_may_trade_li
         (bot,) = [r for r in plans[name].of("cloud_run_v2_job") if r.values["name"] == "bot-trend"]
         task = bot.values["template"][0]["template"][0]
         assert (task["timeout"], task["max_retries"]) == ("604800s", 0)
-        assert "BOT_LIVE_ACCOUNTS" in _environment(bot.values)
+        assert "MBATS_LIVE_ACCOUNTS" in _environment(bot.values)
 
 
 def test_secrets_have_no_versions_and_workloads_name_theirs_by_number(plans):

@@ -90,9 +90,10 @@ def test_a_live_bot_on_the_list_is_armed_and_protected(code):
     bot = jobs["bot-gold"]
     (container,) = bot["template"][0]["template"][0]["containers"]
     environment = {e["name"]: e for e in container["env"]}
-    assert container["args"] == ["live", "--arm"]
+    assert container["args"] == ["live", "--live", "--account", "001-004-0000000-001"]
+    assert environment["BOT_ARM"]["value"] == "1"
     assert bot["deletion_protection"] is True
-    assert environment["BOT_LIVE_ACCOUNTS"]["value"] == "001-004-0000000-001"
+    assert environment["MBATS_LIVE_ACCOUNTS"]["value"] == "001-004-0000000-001"
     assert environment["MBATS_OANDA_ENVIRONMENT"]["value"] == "live"
     token = environment["MBATS_OANDA_TOKEN"]["value_source"][0]["secret_key_ref"][0]
     assert (token["secret"], token["version"]) == ("oanda-live-token", "3")

@@ -2,12 +2,16 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from mbats.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "terraform" / "scripts"
@@ -124,18 +128,26 @@ def test_every_price_has_a_unit_and_a_source():
     assert 'as_of: "20' in text
 
 
+IMAGES = ("desk", "model-server")
+REGISTRY = "europe-west1-docker.pkg.dev/my-project/mbats"
+
 GCLOUD = """#!/bin/bash
 echo "gcloud $*" >>"$CALLS"
 case "$*" in
+  "projects describe"*) exit "${NO_PROJECT:-0}" ;;
   "storage buckets describe"*) exit "${NO_BUCKET:-0}" ;;
+  "builds submit"*) [ -n "${NO_BUILD:-}" ] || cp "$PUSHED.later" "$PUSHED" ;;
+  "artifacts docker images list"*) cat "$PUSHED" ;;
   "run jobs list"*) echo europe-west1 ;;
-  "run jobs execute"*) echo backtest-x7 ;;
+  "run jobs execute ${FAILS:-none}"*) exit 1 ;;
+  "run jobs execute"*) echo "$4-x7" ;;
 esac
 """
 TERRAFORM = """#!/bin/bash
 shift # -chdir
 echo "terraform $*" >>"$CALLS"
 case "$*" in
+  "output -json registry") echo '"europe-west1-docker.pkg.dev/my-project/mbats"' ;;
   "output -json dags") echo '"gs://my-project-composer/dags"' ;;
   "output -json workloads") echo '{"jobs": ["backtest"]}' ;;
   "output -json first_run") echo '["fill the secrets"]' ;;
@@ -154,7 +166,19 @@ def cloud(tmp_path):
     checkout = tmp_path / "checkout"
     shutil.copytree(SCRIPTS, checkout / "terraform" / "scripts")
     shutil.copytree(ROOT / "terraform" / "environments", checkout / "terraform" / "environments")
-    (checkout / "composer_dags").mkdir()
+    for folder in ("composer_dags", "control", *(f"containers/{name}" for name in IMAGES)):
+        (checkout / folder).mkdir(parents=True)
+        (checkout / folder / "Dockerfile").write_text("")
+    (checkout / "cloudbuild.yaml").write_text("")
+    (checkout / ".gitignore").write_text(".mbats/\nbackend.tf\n")
+    commit = in_git(checkout)
+    listed = [
+        {"package": f"{REGISTRY}/{name}", "version": f"sha256:{name}", "tags": commit}
+        for name in IMAGES
+    ]
+    pushed = tmp_path / "pushed"
+    pushed.write_text("[]")
+    (tmp_path / "pushed.later").write_text(json.dumps(listed))
 
     def run(command, **environ):
         calls = tmp_path / "calls"
@@ -162,14 +186,35 @@ def cloud(tmp_path):
         path = f"{programs}:{os.environ['PATH']}"
         done = subprocess.run(
             [checkout / "terraform" / "scripts" / "desk", command],
-            env={**os.environ, "PATH": path, "CALLS": str(calls), **environ},
+            env={
+                **{k: v for k, v in os.environ.items() if k not in ("ENV", "PROJECT", "APPROVE")},
+                "PATH": path,
+                "CALLS": str(calls),
+                "PUSHED": str(pushed),
+                **environ,
+            },
             capture_output=True,
             text=True,
             check=False,
         )
         return done, calls.read_text().splitlines()
 
+    run.checkout = checkout
     return run
+
+
+def in_git(folder):
+    """Make a commit of a folder and return its name."""
+    git = ["git", "-C", folder, "-c", "user.name=t", "-c", "user.email=t@example.com"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "--all"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message=all"], check=True)
+    found = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    return found.stdout.strip()
+
+
+def positions(calls, *wanted):
+    return [next(i for i, call in enumerate(calls) if each in call) for each in wanted]
 
 
 def test_bootstrap_makes_the_state_bucket_private_and_versioned(cloud):
@@ -186,24 +231,122 @@ def test_bootstrap_again_changes_no_bucket(cloud):
     assert not [c for c in calls if "buckets create" in c]
 
 
-def test_deploy_applies_the_environment_syncs_the_dags_and_runs_a_backtest(cloud):
+def test_deploy_builds_applies_syncs_and_runs_a_backtest_in_that_order(cloud):
     done, calls = cloud("deploy", ENV="dev", PROJECT="my-project", APPROVE="yes")
     assert done.returncode == 0, done.stderr
-    (applied,) = [c for c in calls if c.startswith("terraform apply")]
-    assert "-auto-approve -var=project_id=my-project" in applied
-    assert "environments/dev.tfvars" in applied
-    order = [
-        next(i for i, call in enumerate(calls) if wanted in call)
-        for wanted in (
-            "init -input=false -reconfigure -backend-config=bucket=my-project-terraform",
-            "terraform apply",
-            "gcloud storage rsync",
-            "gcloud run jobs execute backtest",
-        )
-    ]
+    first, second = [c for c in calls if c.startswith("terraform apply")]
+    assert "-target=module.artifact_registry" in first
+    for applied in (first, second):
+        assert "-auto-approve -var=project_id=my-project" in applied
+        assert "environments/dev.tfvars" in applied
+    assert "-target" not in second
+    assert "my-project.images.tfvars.json" in second
+    order = positions(
+        calls,
+        "init -input=false -reconfigure -backend-config=bucket=my-project-terraform",
+        "-target=module.artifact_registry",
+        "gcloud builds submit",
+        "my-project.images.tfvars.json",
+        "gcloud storage rsync --recursive --delete-unmatched-destination-objects",
+        f"{cloud.checkout}/control gs://my-project-control",
+        "gcloud run jobs execute download",
+        "gcloud run jobs execute backtest",
+    )
     assert order == sorted(order)
     assert "executions/details/europe-west1/backtest-x7?project=my-project" in done.stdout
     assert done.stdout.endswith("  fill the secrets\n")
+
+
+def test_deploy_gives_the_build_its_commit_and_terraform_its_digests(cloud):
+    _, calls = cloud("deploy", ENV="dev", PROJECT="my-project", APPROVE="yes")
+    (built,) = [c for c in calls if c.startswith("gcloud builds submit")]
+    found = json.loads(
+        (cloud.checkout / ".mbats/terraform/my-project.images.tfvars.json").read_text()
+    )
+    assert found == {
+        "images": {
+            "desk": f"{REGISTRY}/desk@sha256:desk",
+            "model_server": f"{REGISTRY}/model-server@sha256:model-server",
+        }
+    }
+    assert re.search(rf"_REGISTRY={REGISTRY},_COMMIT=[0-9a-f]{{40}},_SOURCE=unknown$", built)
+
+
+def test_the_address_of_the_source_carries_no_token(cloud):
+    address = "https://someone:secret@git.example.com/desk.git"
+    git = ["git", "-C", cloud.checkout, "remote", "add", "origin", address]
+    subprocess.run(git, check=True)
+    _, calls = cloud("deploy", ENV="dev", PROJECT="my-project", APPROVE="yes")
+    (built,) = [c for c in calls if c.startswith("gcloud builds submit")]
+    assert built.endswith("_SOURCE=https://git.example.com/desk.git")
+
+
+def test_deploying_the_same_commit_again_builds_nothing(cloud):
+    cloud("deploy", ENV="dev", PROJECT="my-project", APPROVE="yes")
+    done, calls = cloud("deploy", ENV="dev", PROJECT="my-project", APPROVE="yes")
+    assert done.returncode == 0, done.stderr
+    assert "are there already" in done.stdout
+    assert not [c for c in calls if c.startswith("gcloud builds submit")]
+    assert "my-project.images.tfvars.json" in [c for c in calls if "apply" in c][-1]
+
+
+def test_what_is_not_committed_is_not_deployed(cloud):
+    (cloud.checkout / "control" / "strategies.csv").write_text("")
+    done, calls = cloud("deploy", ENV="dev", PROJECT="my-project", APPROVE="yes")
+    assert done.returncode == 2
+    assert done.stderr == "Commit your changes first: images are named by their commit.\n"
+    assert not [c for c in calls if c.startswith("terraform")]
+
+
+def test_half_a_desk_is_not_deployed(cloud):
+    done, calls = cloud("deploy", ENV="dev", PROJECT="my-project", APPROVE="yes", NO_BUILD="1")
+    assert done.returncode != 0
+    assert "The registry has no image desk, model-server of " in done.stderr
+    assert len([c for c in calls if c.startswith("terraform apply")]) == 1
+
+
+def test_syncing_leaves_what_functions_and_composer_keep_there(cloud):
+    _, calls = cloud("deploy", ENV="dev", PROJECT="my-project", APPROVE="yes")
+    synced, plugins = [c for c in calls if "--delete-unmatched-destination-objects" in c]
+    kept = re.compile(re.search(r"--exclude=(\S+)", synced)[1])
+    ours = ("control/strategies.csv", "plugins/desk_alerts.py", "desk/__pycache__/x.pyc")
+    for path in (*ours, "airflow_monitoring.py"):
+        assert kept.match(path), path
+    for path in ("market_data.py", "desk/control_room.py"):
+        assert not kept.match(path), path
+    assert synced.endswith("/composer_dags gs://my-project-composer/dags")
+    assert plugins.endswith("/composer_dags/plugins gs://my-project-composer/plugins")
+
+
+@pytest.mark.parametrize("job", ["download", "backtest"])
+def test_a_smoke_run_that_fails_fails_the_deploy_and_says_where_to_look(cloud, job):
+    done, _ = cloud("deploy", ENV="dev", PROJECT="my-project", APPROVE="yes", FAILS=job)
+    assert done.returncode == 2
+    assert (
+        f"The job {job} failed; its log: https://console.cloud.google.com/run/jobs/" in done.stderr
+    )
+    assert "Backtest:" not in done.stdout
+
+
+def test_the_smoke_runs_are_command_lines_that_there_are(cloud):
+    _, calls = cloud("deploy", ENV="dev", PROJECT="my-project", APPROVE="yes")
+    for call in calls:
+        if "run jobs execute" in call:
+            words = re.search(r"--args=(\S+)", call)[1].split(",")
+            done = CliRunner().invoke(app, [*words, "--help"])
+            assert done.exit_code == 0, done.output
+            assert set(re.findall(r"--[a-z]+", " ".join(words))) <= set(
+                re.findall(r"--[a-z]+", done.output)
+            )
+
+
+@pytest.mark.parametrize("command", ["bootstrap", "deploy", "destroy"])
+def test_a_project_that_there_is_not_is_one_clear_line(cloud, command):
+    done, calls = cloud(command, ENV="dev", PROJECT="mistyped", NO_PROJECT="1")
+    assert done.returncode == 2
+    said = "There is no project mistyped, or you may not see it: gcloud projects list\n"
+    assert done.stderr == said
+    assert not [c for c in calls if c.startswith("terraform")]
 
 
 def test_deploy_before_bootstrap_says_what_to_do(cloud):

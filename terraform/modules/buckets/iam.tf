@@ -4,4 +4,12 @@ resource "google_storage_bucket_iam_member" "this" {
   bucket = google_storage_bucket.this[each.value.bucket].name
   role   = each.value.role
   member = each.value.member
+
+  dynamic "condition" {
+    for_each = each.value.prefix == null ? [] : [each.value.prefix]
+    content {
+      title      = "${condition.value} only"
+      expression = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.this[each.value.bucket].name}/objects/${condition.value}\")"
+    }
+  }
 }

@@ -34,10 +34,11 @@ variable "force_destroy" {
 }
 
 variable "iam" {
-  description = "Grants by any static name; `bucket` is a key of `buckets`."
+  description = "Grants by any static name; `bucket` is a key of `buckets`, `prefix` what the names of the objects begin with."
   type = map(object({
     bucket = string
     member = string
+    prefix = optional(string)
     role   = string
   }))
   default  = {}

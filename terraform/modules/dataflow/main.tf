@@ -7,8 +7,9 @@ resource "google_storage_bucket_object" "template" {
   name         = "templates/${var.name}.json"
   content_type = "application/json"
   content = jsonencode({
-    image    = var.image
-    sdkInfo  = { language = "PYTHON" }
-    metadata = { name = var.name, description = var.description, parameters = var.parameters }
+    image              = var.image
+    sdkInfo            = { language = "PYTHON" }
+    metadata           = { name = var.name, description = var.description, parameters = var.parameters }
+    defaultEnvironment = { sdkContainerImage = var.image } # the workers run what the launcher runs
   })
 }

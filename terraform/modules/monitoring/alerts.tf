@@ -14,6 +14,10 @@ locals {
       event = "data_late", severity = "WARNING"
       text  = "Bars or ticks are older than they may be. See `mbats data status` and the download job's log."
     }
+    dead-letter = {
+      event = "dead_letter", severity = "ERROR"
+      text  = "A message that nobody could use was kept under gs://PROJECT-data/dead-letters/, with the cause. Mend it, then `mbats replay TOPIC`."
+    }
     drawdown = {
       event = "drawdown_limit", severity = "CRITICAL"
       text  = "A strategy or the book fell to its drawdown limit; the risk rules flatten and halt it. `mbats resume` needs a clean reconciliation."

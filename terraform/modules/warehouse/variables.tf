@@ -31,6 +31,7 @@ variable "dataset_ids" {
     desk_views      = optional(string, "desk_views")
     risk            = optional(string, "risk")
     security_master = optional(string, "security_master")
+    staging         = optional(string, "staging")
   })
   default  = {}
   nullable = false

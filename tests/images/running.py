@@ -1,0 +1,105 @@
+"""Runs an image's entry point, as a container runtime would: its user, environment and words."""
+
+import json
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO
+
+import psutil
+
+from tests.images.building import Buildah, tag
+
+PATIENCE = 120.0
+GRACE = 20.0
+
+
+class Container:
+    """A container of one of our images; made by :func:`container`."""
+
+    def __init__(self, buildah: Buildah, image: str, name: str) -> None:
+        self._buildah = buildah
+        self.name = name
+        config = buildah.config(tag(image))
+        self.entrypoint: list[str] = list(config["Entrypoint"])
+        self.revision = str(config["Labels"]["org.opencontainers.image.revision"])
+
+    def words(self, arguments: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+        """Return the command line that runs these words inside, in their environment."""
+        given = [word for key, value in environ.items() for word in ("--env", f"{key}={value}")]
+        return self._buildah.words(
+            "run", "--isolation", "chroot", *given, self.name, "--", *arguments
+        )
+
+    def finish(self, arguments: Sequence[str], environ: Mapping[str, str]) -> str:
+        """Run the entry point with these arguments to its end; return what it printed."""
+        return self.run([*self.entrypoint, *arguments], environ)
+
+    def run(self, words: Sequence[str], environ: Mapping[str, str]) -> str:
+        """Run any words inside. Raises RuntimeError with all they said where they fail."""
+        done = subprocess.run(
+            self.words(words, environ), capture_output=True, text=True, check=False, timeout=600
+        )
+        if done.returncode:
+            said = f"{done.stdout}\n{done.stderr}"[-4000:]
+            raise RuntimeError(f"{' '.join(words)[:200]} ended with {done.returncode}:\n{said}")
+        return done.stdout
+
+    @contextmanager
+    def serving(
+        self, arguments: Sequence[str], environ: Mapping[str, str], output: IO[str]
+    ) -> Iterator[subprocess.Popen[str]]:
+        """Run the entry point for as long as the block lasts; SIGTERM ends it."""
+        words = self.words([*self.entrypoint, *arguments], environ)
+        process = subprocess.Popen(words, stdout=output, stderr=output, text=True)
+        try:
+            yield process
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """SIGTERM to what runs inside, which buildah itself does not pass on; then to buildah."""
+    with suppress(psutil.NoSuchProcess):
+        inside = psutil.Process(process.pid).children(recursive=True)
+        for each in reversed(inside):
+            with suppress(psutil.NoSuchProcess):
+                each.terminate()
+        _, left = psutil.wait_procs(inside, GRACE)
+        for each in left:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+    process.terminate()
+    process.wait(GRACE)
+
+
+@contextmanager
+def container(buildah: Buildah, image: str) -> Iterator[Container]:
+    """Make a container of an image; it is gone after the block."""
+    name = buildah.run("from", "--pull-never", tag(image)).strip()
+    try:
+        yield Container(buildah, image, name)
+    finally:
+        buildah.run("rm", name)
+
+
+def answer(url: str, body: object = None, patience: float = PATIENCE) -> str:
+    """Return what a server answers, once it listens. Raises RuntimeError where it never does."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    until, last = time.monotonic() + patience, ""
+    while time.monotonic() < until:
+        try:
+            with opener.open(request, timeout=30) as found:
+                return str(found.read().decode())
+        except urllib.error.HTTPError as error:
+            said = error.read().decode()[:2000]
+            raise RuntimeError(f"{url} answered {error.code}: {said}") from error
+        except OSError as error:
+            last = str(error)
+            time.sleep(0.2)  # between two looks at a server that starts
+    raise RuntimeError(f"{url} did not answer within {patience:.0f} s: {last}")
