@@ -9,7 +9,7 @@ import pytest
 from mbats.desk import Desk
 from mbats.gcp.lease import ObjectLease
 from mbats.trading.risk.context import TradingState
-from tests.live.processes import Floor, wait_for
+from tests.live.processes import PATIENCE_SECONDS, Floor, wait_for
 
 pytestmark = [pytest.mark.emulators, pytest.mark.slow]
 
@@ -42,7 +42,7 @@ def test_a_broken_drawdown_limit_flattens_halts_and_is_told_to_the_end_of_the_ch
     assert [(r["side"], r["units"]) for r in (entry, exit_)] == [("buy", 10_000), ("sell", 10_000)]
     assert exit_["realised_pnl"] < -400
     bot.send_signal(signal.SIGTERM)
-    assert bot.wait(60) == 0, floor.output("bot", "err")[-3000:]
+    assert bot.wait(PATIENCE_SECONDS) == 0, floor.output("bot", "err")[-3000:]
     (run,) = floor.query("SELECT * FROM `{risk}.run`")
     assert (run["status"], run["starting_cash"]) == ("done", 100_000)
     events = '"event": "drawdown_limit"', '"event": "halted"'
@@ -108,7 +108,7 @@ def test_a_frozen_bot_is_flattened_by_another_process_and_wakes_halted_and_fence
         fencing = successor.acquire(wait_s=60)
         last = floor.log()[-1]["id"]
         bot.send_signal(signal.SIGCONT)
-        assert bot.wait(60) == 5, floor.output("bot", "err")[-3000:]
+        assert bot.wait(PATIENCE_SECONDS) == 5, floor.output("bot", "err")[-3000:]
         successor.release()
     assert fencing == 2
     assert "lease" in floor.output("bot", "err")
@@ -131,4 +131,4 @@ def test_a_frozen_bot_that_wakes_in_time_finds_itself_halted_and_sends_nothing(f
     wait_for(lambda: floor.output("bot", "err").count("KILL_SWITCH") > heartbeats)
     assert floor.log()[-1]["id"] == last, "it sent nothing"
     bot.send_signal(signal.SIGTERM)
-    assert bot.wait(60) == 0, floor.output("bot", "err")[-3000:]
+    assert bot.wait(PATIENCE_SECONDS) == 0, floor.output("bot", "err")[-3000:]
