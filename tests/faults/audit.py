@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from tests.faults.world import World
 _OF_A_LIFE = ("run_id", "trace_id")
 
 
-def audit(world: World, folder: Path) -> list[str]:
-    """Return everything that does not agree; nothing when all is well."""
+def audit(world: World, folder: Path, owners: Mapping[str, str]) -> list[str]:
+    """Return everything that does not agree; nothing when all is well.
+
+    ``owners`` says which strategy trades which instrument.
+    """
     log = [oanda_wire.transaction(d) for d in world.account.ledger.documents()]
     records = FileJournal(folder / "journal").records()
     rows, conflicts = stored_rows(folder / "events")
@@ -26,7 +30,7 @@ def audit(world: World, folder: Path) -> list[str]:
         *violations(world.account),
         *_sent_once(world),
         *_journal_agrees(records, log),
-        *_fills_agree(rows["fill"], log),
+        *_fills_agree(rows["fill"], log, owners),
         *_orders_agree(rows["order_event"], log),
         *_positions_agree(rows["fill"], world),
     ]
@@ -91,7 +95,7 @@ def _journal_agrees(records: Any, log: Any) -> list[str]:
     return found + [f"order {number} has no key" for number in anonymous]
 
 
-def _fills_agree(rows: Any, log: Any) -> list[str]:
+def _fills_agree(rows: Any, log: Any, owners: Mapping[str, str]) -> list[str]:
     told = Counter(row["broker_transaction_id"] for row in rows.values())
     found = []
     for fill in (t for t in log if isinstance(t, OrderFilled)):
@@ -104,7 +108,7 @@ def _fills_agree(rows: Any, log: Any) -> list[str]:
         said = (row["instrument"], signed, Decimal(row["price"]), Decimal(row["realised_pnl"]))
         if said != (fill.instrument, fill.units, fill.price, fill.realised_pnl):
             found.append(f"fill {fill.id} is told as {said}")
-        if row["strategy"] != f"restless-{fill.instrument}":
+        if row["strategy"] != owners[fill.instrument]:
             found.append(f"fill {fill.id} of {fill.instrument} is given to {row['strategy']}")
     return found + [f"a row of fill {number}, which never was" for number in told]
 

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -41,6 +43,8 @@ LIMITS = Limits(
     duplicate_window=timedelta(0),
 )  # fmt: skip
 
+OWNERS = {name: f"restless-{name}" for name in INSTRUMENTS}
+
 
 class Outside:
     """The world, as the bot asks it. Also its clock: the time of the last answer."""
@@ -48,9 +52,11 @@ class Outside:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._now_ns = 0
+        self.asked = 0
         self.ask("now")
 
     def ask(self, kind: str, payload: Any = None) -> Any:
+        self.asked += 1
         self._channel.send(Ask(kind, payload))
         reply = self._channel.receive()
         if reply is None:
@@ -161,8 +167,8 @@ class Inbox:
     def _understand(self, kind: str, what: Any) -> None:
         match kind:
             case "tick":
-                name, at, bid, ask = what
-                self.put(Tick(name, moment(at), bid, ask))
+                name, at, bid, ask, tradeable = what
+                self.put(Tick(name, moment(at), bid, ask, tradeable=tradeable))
             case "line":
                 self._stream._take(json.loads(what))
             case "broken":
@@ -174,7 +180,7 @@ class Inbox:
             case "back":
                 self.put(PricesBack())
             case "stop":
-                self.put(Stop("the script is over"))
+                self.put(Stop(what or "the script is over"))
 
 
 class NoRuns:
@@ -188,30 +194,46 @@ class NoRuns:
         """Nobody asks."""
 
 
+@dataclass
+class Stores:
+    """Where a bot keeps what must outlive it."""
+
+    journal: Any
+    events: Any
+    lease: Any
+    runs: Any = field(default_factory=NoRuns)
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What a bot is to trade, and until when."""
+
+    run_id: str
+    assignments: Sequence[Assignment]
+    until: datetime
+    limits: Limits = LIMITS
+    warm_up_bars: int = 20
+    row: Mapping[str, Any] = field(default_factory=dict)
+
+
 def live(channel: Channel, folder: Path, seed: int, life: int, variant: str = "") -> None:
     """Be the bot until the world says stop, or shoots. ``variant`` names a broken protocol."""
     from tests.faults import broken
 
     outside = Outside(channel)
-    settings = Settings(
-        oanda_environment="sim", oanda_endpoint="http://127.0.0.1:9", oanda_account=ACCOUNT
-    )
-    api = session(settings, CLIENT_TIMEOUT)
-    api.client.mount("http://", Wire(outside))
-    reader = OandaReader(api, address="sim", sleep=outside.sleep, clock=outside.monotonic)
-    instruments = {name: spec_of(name).instrument for name in INSTRUMENTS}
-    make_broker = broken.BROKERS.get(variant, OandaBroker)
     events = broken.EVENTS.get(variant, MortalEvents)(folder / "events", outside)
-    lease = FileLease(folder / "lease")
-    around = Surroundings(
-        make_broker(api, reader, ACCOUNT, instruments), MortalJournal(folder / "journal", outside),
-        lease, outside, outside.sleep,
-    )  # fmt: skip
-    put: list[Any] = []
-    stream = TransactionStream(settings, put.append)
-    assignments = [
+    journal = MortalJournal(folder / "journal", outside)
+    stores = Stores(journal, events, FileLease(folder / "lease"))
+    until = datetime.max.replace(tzinfo=outside.now().tzinfo) - timedelta(days=1)
+    duty = Duty(f"run-{life}", _restless(seed), until)
+    trade(outside, stores, duty, broken.BROKERS.get(variant, OandaBroker))
+    stores.lease.release()
+
+
+def _restless(seed: int) -> list[Assignment]:
+    return [
         Assignment(
-            f"restless-{name}",
+            OWNERS[name],
             LoadedStrategy(
                 "restless", Restless,
                 {"seed": seed, "size": 1000, "pip": 0.0001 if name == "EUR_USD" else 0.01},
@@ -221,15 +243,36 @@ def live(channel: Channel, folder: Path, seed: int, life: int, variant: str = ""
         )
         for name in INSTRUMENTS
     ]  # fmt: skip
+
+
+def trade(
+    outside: Outside, stores: Stores, duty: Duty, make_broker: Any = OandaBroker,
+    make_inbox: Any = Inbox,
+) -> Bot:  # fmt: skip
+    """Run one bot in the world; return it when its session is over."""
+    settings = Settings(
+        oanda_environment="sim", oanda_endpoint="http://127.0.0.1:9", oanda_account=ACCOUNT
+    )
+    api = session(settings, CLIENT_TIMEOUT)
+    api.client.mount("http://", Wire(outside))
+    reader = OandaReader(api, address="sim", sleep=outside.sleep, clock=outside.monotonic)
+    names = [name for a in duty.assignments for name in a.instruments]
+    instruments = {name: spec_of(name).instrument for name in names}
+    around = Surroundings(
+        make_broker(api, reader, ACCOUNT, instruments), stores.journal, stores.lease, outside,
+        outside.sleep,
+    )  # fmt: skip
+    put: list[Any] = []
+    inbox = make_inbox(outside, TransactionStream(settings, put.append), put)
     plan = Plan(
-        Account(ACCOUNT, "USD", f"run-{life}", instruments, LIMITS), assignments,
-        datetime.max.replace(tzinfo=outside.now().tzinfo) - timedelta(days=1), f"trace-{life}", {},
-        longest_wait=5.0,
+        Account(ACCOUNT, "USD", duty.run_id, instruments, duty.limits), duty.assignments,
+        duty.until, f"trace-{duty.run_id}", duty.row, longest_wait=5.0,
     )  # fmt: skip
     ports = Ports(
-        around, Inbox(outside, stream, put), OandaRecent(reader, outside, bars=20), events,
-        MemoryControl(), NoRuns(), lambda why: None, lambda: None, lambda table, rows: None,
+        around, inbox, OandaRecent(reader, outside, bars=duty.warm_up_bars), stores.events,
+        MemoryControl(), stores.runs, lambda why: None, lambda: None, lambda table, rows: None,
         lambda: None,
     )  # fmt: skip
-    Bot(plan, ports).run()
-    lease.release()
+    bot = Bot(plan, ports)
+    bot.run()
+    return bot

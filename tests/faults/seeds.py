@@ -8,9 +8,10 @@ import socket
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pandas  # noqa: F401 - pyarrow imports it late: once here, not once a life
@@ -33,34 +34,37 @@ class Outcome:
 
 def run_seed(seed: int, variant: str = "", *, rate: float = 0.12, lives: int = 6) -> Outcome:
     """Live through a seed and return what does not agree at its end."""
-    with _folder() as folder:
+    with memory_folder() as folder:
         world = World(seed, rate=rate, lives=lives)
         outcome = Outcome(seed, kills=world.kills)
         for number in range(lives + 2):
             last = number == lives + 1
             world.quiet = last
-            said = _one_life(world, folder, number, variant, may_kill=number < lives)
+            be = partial(life.live, folder=folder, seed=seed, life=number, variant=variant)
+            said = one_life(world, folder / f"said-{number}", be, may_kill=number < lives)
             if said:
                 outcome.problems.append(f"life {number}: {said}")
                 break
             if not last:
                 world.pause()
         try:
-            outcome.problems += auditor.audit(world, folder)
+            outcome.problems += auditor.audit(world, folder, life.OWNERS)
             outcome.figures = auditor.figures(world, folder)
         except Exception:  # noqa: BLE001 - whatever the audit trips over is a finding
             outcome.problems.append(traceback.format_exc())
         return outcome
 
 
-def _one_life(world: World, folder: Path, number: int, variant: str, *, may_kill: bool) -> str:
-    """Fork a bot and answer it until it ends; return why it ended badly, or an empty text."""
+def one_life(world: World, said: Path, be: Callable[[Channel], object], *, may_kill: bool) -> str:
+    """Fork a bot and answer it until it ends; return why it ended badly, or an empty text.
+
+    ``be`` is the bot; what it dies of is written to ``said``.
+    """
     ours, theirs = socket.socketpair()
-    said = folder / f"said-{number}"
     pid = os.fork()
     if pid == 0:
         ours.close()
-        _be_the_bot(theirs, folder, world.seed, number, variant, said)
+        _be_the_bot(Channel(theirs), be, said)
     theirs.close()
     channel = Channel(ours)
     try:
@@ -73,14 +77,12 @@ def _one_life(world: World, folder: Path, number: int, variant: str, *, may_kill
     return f"exit code {code}: {said.read_text() if said.exists() else 'it said nothing'}"
 
 
-def _be_the_bot(
-    end: socket.socket, folder: Path, seed: int, number: int, variant: str, said: Path
-) -> None:
+def _be_the_bot(channel: Channel, be: Callable[[Channel], object], said: Path) -> None:
     code = 1
     try:
         logging.disable(logging.CRITICAL)
         faulthandler.disable()
-        life.live(Channel(end), folder, seed, number, variant)
+        be(channel)
         code = 0
     except BaseException as error:  # noqa: BLE001 - the parent is told
         code = getattr(error, "exit_code", 1)
@@ -90,7 +92,7 @@ def _be_the_bot(
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def memory_folder() -> Iterator[Path]:
     """A folder in memory: what a SIGKILL leaves is the same there, and no disk is waited for."""
     memory = Path("/dev/shm")
     made = tempfile.mkdtemp(prefix="mbats-faults-", dir=memory if memory.is_dir() else None)

@@ -51,12 +51,18 @@ class Kill:
 
 @dataclass
 class World:
-    """``quiet`` worlds have no faults and no kills: for looking at what is left."""
+    """``quiet`` worlds have no faults and no kills: for looking at what is left.
+
+    ``rate`` is the share of writes that fail, ``breaks`` that of ticks at which prices break off.
+    """
 
     seed: int
     seconds: int = 420
     lives: int = 6
     rate: float = 0.25
+    start: datetime = START
+    names: tuple[str, ...] = tuple(INSTRUMENTS)
+    breaks: float = 0.004
     posts: Counter[str] = field(default_factory=Counter)
     kills: list[str] = field(default_factory=list)
 
@@ -65,8 +71,8 @@ class World:
         self.quiet = False
         config = SimConfig(
             seed=self.seed,
-            start=START,
-            specs=tuple(spec_of(name) for name in INSTRUMENTS),
+            start=self.start,
+            specs=tuple(spec_of(name) for name in self.names),
             accounts=(AccountSpec(id=ACCOUNT, first_transaction_id=self.dice.randint(900, 999)),),
             history_days=0,
             faults=self._plan(),
@@ -75,7 +81,7 @@ class World:
         self.account = self.engine.accounts[ACCOUNT]
         self.server = Server(self.engine)
         self.engine.on_commit.append(lambda _, lines: self._committed(lines))
-        self.end_ns = from_datetime(START + timedelta(seconds=self.seconds))
+        self.end_ns = from_datetime(self.start + timedelta(seconds=self.seconds))
         self.ticks = deque(self._market())
         self.inbox: deque[tuple[str, Any]] = deque()
         self._stream_from = 0  # the transaction stream is open from here on
@@ -97,16 +103,16 @@ class World:
             ),
         )  # fmt: skip
 
-    def _market(self) -> list[tuple[int, str, int]]:
-        """Return (time, instrument, mid in points) of a random walk, about a tick a second."""
+    def _market(self) -> list[Quote]:
+        """Return the quotes of random walks, about a tick a second."""
         made = []
         for name, mid in INSTRUMENTS.items():
-            at = from_datetime(START)
+            at, precision = from_datetime(self.start), self.engine.market.specs[name].precision
             while at < self.end_ns:
                 at += self.dice.randint(200, 2500) * MILLI
                 mid += self.dice.randint(-14, 14)
-                made.append((at, name, mid))
-        return sorted(made)
+                made.append(Quote(name, at, mid - 2, mid + 2, precision, True))
+        return sorted(made, key=lambda quote: (quote.time_ns, quote.instrument))
 
     # A life of the bot.
 
@@ -169,7 +175,7 @@ class World:
         """Return what is next in the bot's inbox, at most ``payload`` seconds from now."""
         limit = self.engine.now_ns + int(ask.payload * SECOND)
         while not self.inbox:
-            due = self.ticks[0][0] if self.ticks else self.end_ns
+            due = self.ticks[0].time_ns if self.ticks else self.end_ns
             if due > limit:
                 self._move(limit)
                 break
@@ -244,28 +250,25 @@ class World:
 
     def _move(self, to_ns: int) -> None:
         """Let the market and the broker live up to ``to_ns``."""
-        while self.ticks and self.ticks[0][0] <= to_ns:
-            at, name, mid = self.ticks.popleft()
-            self.engine.advance(at)
-            precision = 5 if name == "EUR_USD" else 3
-            quote = Quote(name, at, mid - 2, mid + 2, precision, True)
+        while self.ticks and self.ticks[0].time_ns <= to_ns:
+            quote = self.ticks.popleft()
+            self.engine.advance(quote.time_ns)
             self.engine.put_price(quote)
-            self._price(quote, at, name, precision)
+            self._price(quote)
             self._heartbeat()
         self.engine.advance(to_ns)
         self._heartbeat()
 
-    def _price(self, quote: Quote, at: int, name: str, precision: int) -> None:
-        if at < self._prices_from:
+    def _price(self, quote: Quote) -> None:
+        if quote.time_ns < self._prices_from or self._lost_prices(quote.time_ns):
             return
-        if self._prices_from and self.inbox is not None and self._lost_prices(at):
-            return
-        bid, ask = (Decimal(side).scaleb(-precision) for side in (quote.bid, quote.ask))
-        self.inbox.append(("tick", (name, at, bid, ask)))
+        bid, ask = (Decimal(side).scaleb(-quote.precision) for side in (quote.bid, quote.ask))
+        item = (quote.instrument, quote.time_ns, bid, ask, quote.tradeable)
+        self.inbox.append(("tick", item))
 
     def _lost_prices(self, at: int) -> bool:
         """Break the price bus now and then: what comes until it is back is never seen."""
-        if self.quiet or self.dice.random() > 0.004:
+        if self.quiet or self.dice.random() > self.breaks:
             return False
         self.inbox.append(("lost", "a break"))
         self._prices_from = at + self.dice.randint(1, 8) * SECOND
