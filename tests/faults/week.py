@@ -9,12 +9,11 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
-
 
 from mbats.live.file_lease import FileLease
 from mbats.live.session import Assignment
@@ -35,7 +34,7 @@ CLOSES = datetime(2026, 11, 27, 22, tzinfo=UTC)
 
 EARLY = timedelta(minutes=10)  # how long before its first price the bot is there
 DOWN_SECONDS = 90
-SAMPLE = timedelta(hours=6)
+SAMPLE = timedelta(hours=1)
 WARM_UP_BARS = 500
 LIMITS = Limits(price_age=timedelta(minutes=2), drawdown=None)
 TRADED: Mapping[str, tuple[Sequence[str], Granularity, Mapping[str, Any]]] = {

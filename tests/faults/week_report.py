@@ -37,7 +37,7 @@ from tests.faults.seeds import memory_folder
 from tests.faults.week import OWNERS, TRADED, WARM_UP_BARS, Script, WeekWorld, loaded, run_week
 from tests.faults.wire import moment
 
-WARM_UP_SAMPLES = 2
+WARM_UP_SAMPLES = 3
 """Samples of a process that do not count: caches fill, warm-up bars come."""
 
 BLOCKS_A_DAY = 1_500
