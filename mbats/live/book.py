@@ -58,6 +58,10 @@ class WaitingOrder:
         )
 
 
+KEYS_KEPT = 500
+"""How many client keys a book remembers."""
+
+
 @dataclass(frozen=True, slots=True)
 class HeldTrade:
     """A trade that is open; ``units`` are signed."""
@@ -74,7 +78,9 @@ class Book:
     """What one account holds at transaction ``cursor``.
 
     ``seen`` lists, by client key, the ids of every transaction that created or refused an order
-    with that key since the book began: two for one key is a doubled order.
+    with that key: two for one key is a doubled order. It holds the newest :data:`KEYS_KEPT` keys,
+    far more than can be sent while an order's outcome may be unknown: it is a part of every
+    checkpoint, and must not grow with the account's history.
     """
 
     account: str
@@ -168,6 +174,8 @@ class Book:
     def _note(self, key: str | None, transaction_id: int) -> None:
         if key:
             self.seen.setdefault(key, []).append(transaction_id)
+            if len(self.seen) > KEYS_KEPT:
+                del self.seen[next(iter(self.seen))]
 
     def _created(self, created: OrderCreated) -> None:
         self._note(created.client_key, created.id)

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 MARGIN = (Margin.code, "INSUFFICIENT_MARGIN")
 _EXPIRED = ("TIME_IN_FORCE_EXPIRED", "GTD_TIMESTAMP_IN_PAST")
 _ENTRY_ENDED = "ENTRY_ENDED"
+_FEW = 64  # orders that are kept whether they are over or not
 _PLAIN = ("MARKET_ORDER", "LIMIT_ORDER", "STOP_ORDER")
 
 
@@ -61,6 +62,7 @@ class Outcomes:
         self._by_ref: dict[int, Working] = {}
         self._by_key: dict[str, Working] = {}
         self._by_id: dict[int, Working] = {}
+        self._forget_at = _FEW
 
     def of(self, order: Any) -> Working | None:
         """Return what is known of a backtrader order."""
@@ -270,11 +272,12 @@ class Outcomes:
         self._forget()
 
     def _forget(self) -> None:
-        """Forget orders that are over, once there are many."""
-        if len(self._by_ref) < 1000:
+        """Forget orders that are over, once they are more than those that are alive."""
+        if len(self._by_ref) < self._forget_at:
             return
         self._by_ref = {r: w for r, w in self._by_ref.items() if _needed(w)}
         self._by_key = {k: w for k, w in self._by_key.items() if _needed(w)}
+        self._forget_at = max(_FEW, 2 * len(self._by_ref))
 
     def reject(self, order: Any, code: str, detail: str) -> None:
         """Reject an order, with its reason."""

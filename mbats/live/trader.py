@@ -172,8 +172,13 @@ class Trader:
         return verdicts
 
     def breaches(self) -> list[Denial]:
-        """Return the portfolio limits that are broken now: the desk must flatten and halt."""
-        return portfolio.breaches(self.context())
+        """Return the portfolio limits that are broken now: the desk must flatten and halt.
+
+        None while a position that was carried over a restart has had no price yet: what the
+        account is worth is not known then. The rules let nobody enter meanwhile.
+        """
+        context = self.context()
+        return portfolio.breaches(context) if self._valued(context.positions) else []
 
     def net_asset_value(self) -> Decimal:
         """Return balance and unrealised profit at the newest prices, account currency."""
@@ -197,7 +202,8 @@ class Trader:
         value = self.net_asset_value()
         used = valuation.margin_used(positions, self._account.instruments, rates)
         day = FX.day_of(now)
-        self._marks.update(day.date.isoformat(), value)
+        if self._valued(positions):
+            self._marks.update(day.date.isoformat(), value)
         while self._recent and now - self._recent[0].time >= timedelta(minutes=1):
             self._recent.popleft()
         return RiskContext(
@@ -215,6 +221,14 @@ class Trader:
             positions=positions,
             waiting=len(self.book.orders),
             recent=tuple(self._recent),
+        )
+
+    def _valued(self, positions: Iterable[str]) -> bool:
+        """Tell whether all positions have had a price, so that the account's value is known."""
+        rates = self._rates()
+        return all(
+            name in self._quotes and all(part in rates for part in name.rsplit("_", 1))
+            for name in positions
         )
 
     def _rates(self) -> valuation.Rates:

@@ -22,14 +22,14 @@ INSTRUMENTS = {
 
 
 class Desk:
-    def __init__(self, **limits):
+    def __init__(self, opened_at=None, quoted=True, **limits):
         self.clock = ManualClock()
         self.broker = FakeBroker(self.clock)
         self.events = []
         self.told = []
         self.trader = Trader(
             Account("A", "USD", "run-1", INSTRUMENTS, Limits(**limits)),
-            Book.opened_at(self.broker.state()),
+            opened_at or Book.opened_at(self.broker.state()),
             self.broker,
             MemoryJournal(),
             HeldLease(),
@@ -37,7 +37,8 @@ class Desk:
             self.events.append,
             self.told.append,
         )
-        self.quote("EUR_USD", PRICE, PRICE + D("0.0001"))
+        if quoted:
+            self.quote("EUR_USD", PRICE, PRICE + D("0.0001"))
 
     def quote(self, name, bid, ask):
         self.trader.take_quote(name, Quote(D(bid), D(ask), self.clock.now()))
@@ -134,6 +135,16 @@ def test_a_day_begins_at_five_in_new_york_and_the_peak_stays():
     desk.quote("EUR_USD", PRICE - D("0.0010"), PRICE)
     assert desk.trader.breaches() == []
     assert desk.trader.context().peak_value >= D(10_000)
+
+
+def test_a_position_carried_over_a_restart_breaks_no_limit_before_its_first_price(desk):
+    desk.trader.submit(intent(units=100_000))
+    desk.quote("EUR_USD", PRICE - D("0.0010"), PRICE)
+    restarted = Desk(daily_loss=D(50), opened_at=desk.trader.book, quoted=False)
+    assert restarted.trader.breaches() == []
+    assert restarted.trader.submit(intent(1)).code == "STALE_PRICE"
+    restarted.quote("EUR_USD", PRICE - D("0.0010"), PRICE)
+    assert [b.code for b in restarted.trader.breaches()] == ["DAILY_LOSS"]
 
 
 def test_the_marks_of_the_day_survive_being_written_down():
