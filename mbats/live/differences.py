@@ -38,6 +38,7 @@ class Reason(StrEnum):
     LATE_BAR = "late bar"
     CARRIED = "carried over"
     FOLLOWS = "follows"
+    WITHIN_BAR = "within a bar"
     UNEXPLAINED = "unexplained"
 
 

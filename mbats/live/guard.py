@@ -17,10 +17,16 @@ class FreshBarsOnly(bt.Strategy):  # type: ignore[misc]
     """The part that is mixed in before everything else."""
 
     _has_begun = False
+    _bars: tuple[int, ...] = ()
 
     def _next(self) -> None:
-        """Wait for a first bar: backtrader calls every strategy when any feed of any has one."""
-        if any(len(data) for data in self.datas):
+        """Move on when a feed of its own did: backtrader calls every strategy for any feed of any.
+
+        What another strategy trades must never make this one decide again on an old bar.
+        """
+        bars = tuple(map(len, self.datas))
+        if any(bars) and bars != self._bars:
+            self._bars = bars
             self.broker.begin_step()
             super()._next()
             self.broker.end_step(self)

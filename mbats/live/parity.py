@@ -7,6 +7,7 @@ from decimal import Decimal
 import numpy as np
 
 from mbats.live.differences import NOTHING, Difference, Parts, Quotes, Reason, Report, split, total
+from mbats.live.intrabar import WithinBars
 from mbats.live.protocol import Fate
 from mbats.live.replay import Expected, Row, Session, joined, replay, tick_bars, until
 from mbats.live.trader import ENTRY_LIFETIME
@@ -55,6 +56,7 @@ class Comparison:
         for fill in sorted(_once(session.fills), key=lambda f: (f["time"], f["event_id"])):
             if fill["instrument"] in session.instruments:
                 self._live.setdefault(fill["order_key"], []).append(fill)
+        self._within = WithinBars(session.granularity, self._live, expected)
         self._missed = missed_bars(session)
         self._asked = {(row["instrument"], row["known_at"]): row for row in session.signals}
         self._asked_about = {row["instrument"] for row in session.signals}
@@ -84,7 +86,10 @@ class Comparison:
         times = [fill["time"] for fill in self._live.get(key, ())[:1]]
         expected = self._expected.get(key)
         if expected is not None and expected.filled_at is not None:
-            times.append(expected.filled_at)
+            at = expected.filled_at
+            if not times and parent_key(key) != key:
+                at = self._session.granularity.end_of(at)  # somewhere in its bar, not at its start
+            times.append(at)
         return min(times), key
 
     def _difference(self, key: str) -> Difference:
@@ -122,8 +127,9 @@ class Comparison:
         reason, detail = Reason.UNEXPLAINED, "the replay does not send this order"
         if known is not None:
             detail = "the replay sends this order, and it does not fill"
-        if root is not None:
-            reason, detail = _after(root)
+        said = self._because(key, first["instrument"], self._decided(key, first), root)
+        if said is not None:
+            reason, detail = said
         elif self._on_seen is not None and key in self._on_seen:
             reason, detail = Reason.MISSED_TICK, self._bars_before(first)
         return Difference(
@@ -134,11 +140,12 @@ class Comparison:
 
     def _only_replay(self, expected: Expected, root: str | None) -> Difference:
         told = self._told(expected) or self._not_asked(expected)
+        because = self._because(expected.key, expected.instrument, expected.decided_at, root)
         reason, detail = Reason.UNEXPLAINED, "no live order and nobody said why"
         if told is not None:
             reason, detail = told
-        elif root is not None:
-            reason, detail = _after(root)
+        elif because is not None:
+            reason, detail = because
         elif self._on_seen is not None and expected.key not in self._on_seen:
             seen = {"instrument": expected.instrument, "time": expected.decided_at}
             reason, detail = Reason.MISSED_TICK, self._bars_before(seen)
@@ -147,6 +154,23 @@ class Comparison:
             expected.side, expected.role, reason, detail,
             replay_units=expected.units, replay_price=expected.price,
         )  # fmt: skip
+
+    def _because(
+        self, key: str, instrument: str, decided_at: datetime, root: str | None
+    ) -> tuple[Reason, str] | None:
+        """Return why only one side filled an order, as far as earlier fills tell."""
+        if root is not None:
+            return _after(root)
+        about = self._within.leg(key)
+        if about is not None:
+            return Reason.WITHIN_BAR, about
+        other = self._within.apart(instrument, decided_at)
+        return None if other is None else _after(f"{Reason.WITHIN_BAR}: {other}")
+
+    def _decided(self, key: str, fill: Row) -> datetime:
+        """Return when a live order was sent: its first event, or its fill where none is left."""
+        times = [o["time"] for o in self._session.orders if o["order_key"] == key]
+        return min([*times, fill["time"]])
 
     def _opposite(self, expected: Expected, fills: Sequence[Row], root: str | None) -> Difference:
         side, reason, detail = fills[0]["side"], Reason.UNEXPLAINED, ""
@@ -170,8 +194,10 @@ class Comparison:
             part, slippage = split(fill, expected, quote, self._rate(fill))
             parts, worst = parts + part, max(worst, slippage / instrument.pip, key=abs)
         units = total(fill["units"] for fill in fills)
-        reason, detail = _largest(parts), ""
-        if reason is Reason.LATENCY and quotes is not None:
+        reason, detail = _largest(parts), self._within.another_bar(expected.key)
+        if detail:
+            reason = Reason.WITHIN_BAR
+        elif reason is Reason.LATENCY and quotes is not None:
             first = quotes.at(fills[0]["time"])
             detail = "" if first is None else self._latency(expected, fills[0], first)
         if units != expected.units:

@@ -40,11 +40,14 @@ from tests.faults.wire import moment
 WARM_UP_SAMPLES = 3
 """Samples of a process that do not count: caches fill, warm-up bars come."""
 
-BLOCKS_A_DAY = 1_500
-"""Objects that may come and stay in a day: less than one a minute of market time."""
+OBJECTS_AN_ORDER = 20
+"""What a bot must never forget of an order (its key and fate), and what backtrader keeps of it."""
 
-LINES_BYTES_A_BAR = 8 * 60
-"""What a bar may cost: backtrader keeps every line of data and indicators, 8 bytes a value."""
+LINE_BYTES_A_BAR = 8 * 60
+"""backtrader keeps every line of data and indicators, 8 bytes a value."""
+
+NOISE_OBJECTS, NOISE_BYTES = 5_000, 2_000_000
+"""A day's noise: what waits to be stored when memory is looked at, pages not given back."""
 
 Row = dict[str, Any]
 
@@ -101,11 +104,12 @@ def live_through(script: Script) -> Week:
 
 def _memory(week: Week) -> list[str]:
     blocks, resident = week.growth()
-    bars = 2 * 1440 + 2 * 288
+    days = week.figures["market_hours"] / 24
+    orders, bars = week.figures["orders"] / days, 2 * 1440 + 2 * 288
     found = []
-    if blocks > BLOCKS_A_DAY:
-        found.append(f"memory: {blocks:.0f} objects a day come and stay")
-    if resident > bars * LINES_BYTES_A_BAR + 1_000_000:
+    if blocks > orders * OBJECTS_AN_ORDER + NOISE_OBJECTS:
+        found.append(f"memory: {blocks:.0f} objects a day come and stay, at {orders:.0f} orders")
+    if resident > bars * LINE_BYTES_A_BAR + NOISE_BYTES:
         found.append(f"memory: {resident / 1e6:.1f} MB a day come and stay")
     return found
 
