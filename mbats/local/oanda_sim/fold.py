@@ -161,7 +161,7 @@ def _financing(state: State, tx: Document) -> None:
 def _order_client(state: State, tx: Document) -> None:
     order = state.orders[int(tx["orderID"])]
     order.client.update(tx.get("clientExtensionsModify", {}))
-    if "tradeClientExtensionsModify" in tx:
+    if "tradeClientExtensionsModify" in tx and order.trade_id is None:
         old = order.create.get("tradeClientExtensions", {})
         merged = {**old, **tx["tradeClientExtensionsModify"]}
         order.create = {**order.create, "tradeClientExtensions": merged}

@@ -37,12 +37,15 @@ class Request:
     body: bytes
 
     def json(self) -> Any:
-        """Return the body as JSON; an empty body is an empty object. 400 for anything else."""
+        """Return the body, a JSON object; an empty body is an empty one. 400 for anything else."""
         if not self.body.strip():
             return {}
         try:
-            return json.loads(self.body)
-        except ValueError:
+            document = json.loads(self.body, parse_constant=_no_number)
+            if isinstance(document, dict):
+                return document
+            raise ValueError("no object")
+        except (ValueError, RecursionError):
             raise Refusal(
                 400,
                 {
@@ -94,6 +97,7 @@ class Connection:
         if raw is not None:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._http = h11.Connection(h11.SERVER)
+        self._bodiless = False  # whether the request wants the head of an answer only
         self.closed = False
 
     async def next_request(self) -> Request | None:
@@ -105,17 +109,21 @@ class Connection:
         while not self.closed:
             try:
                 event = self._http.next_event()
-            except h11.RemoteProtocolError:
-                self.close()
+            except h11.RemoteProtocolError as error:
+                await self._refuse(error)
                 return None
             if event is h11.NEED_DATA:
                 try:
                     self._http.receive_data(await self._reader.read(_READ_SIZE))
-                except (ConnectionError, h11.RemoteProtocolError):
+                except ConnectionError:
                     self.close()
+                    return None
+                except h11.RemoteProtocolError as error:
+                    await self._refuse(error)
                     return None
             elif isinstance(event, h11.Request):
                 head = event
+                self._bodiless = event.method == b"HEAD"
             elif isinstance(event, h11.Data):
                 body += event.data
             elif isinstance(event, h11.EndOfMessage) and head is not None:
@@ -128,11 +136,18 @@ class Connection:
         """Send a whole answer."""
         payload = answer.encoded()
         self._write(self._head(answer, {"Content-Length": str(len(payload))}))
-        self._write(self._http.send(h11.Data(data=payload)))
+        if not self._bodiless:
+            self._write(self._http.send(h11.Data(data=payload)))
         self._write(self._http.send(h11.EndOfMessage()))
         await self.drain()
         if self._http.our_state is h11.MUST_CLOSE:
             self.close()
+
+    async def _refuse(self, error: h11.RemoteProtocolError) -> None:
+        """Answer what is no HTTP, where an answer can still be given, and close."""
+        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            await self.send(Answer(error.error_status_hint, {"errorMessage": str(error)}))
+        self.close()
 
     def send_part(self, answer: Answer, fraction: float = 0.5) -> None:
         """Send the head and only the first part of the body, then close."""
@@ -209,6 +224,10 @@ class Connection:
             self.closed = True  # the client went away first
         if data and not self.closed:
             self._writer.write(data)
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
 
 
 def _request(head: h11.Request, body: bytes) -> Request:

@@ -9,6 +9,7 @@ _CENT_OF_CENT = Decimal("0.0001")
 _FIVE_PLACES = Decimal("0.00001")
 _TWELVE_DIGITS = Context(prec=12, rounding=ROUND_DOWN)
 _TEN_DIGITS = Context(prec=10, rounding=ROUND_HALF_EVEN)
+_LONGEST_ID = 18
 
 
 def account_amount(value: Decimal) -> Decimal:
@@ -35,6 +36,11 @@ def plain_text(value: Decimal) -> str:
 def price_text(value: Decimal, precision: int) -> str:
     """Write a price with ``precision`` decimal places."""
     return f"{value:.{precision}f}"
+
+
+def is_id(text: str) -> bool:
+    """Tell whether a text is the number of a transaction, order or trade: ASCII digits, few."""
+    return text.isascii() and text.isdigit() and len(text) <= _LONGEST_ID
 
 
 @dataclass(frozen=True)

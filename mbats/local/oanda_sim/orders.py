@@ -6,7 +6,7 @@ from mbats.local.oanda_sim.account import Account
 from mbats.local.oanda_sim.answers import invalid, not_found, rejected
 from mbats.local.oanda_sim.fill import Want, fill
 from mbats.local.oanda_sim.ledger import Batch
-from mbats.local.oanda_sim.money import price_text
+from mbats.local.oanda_sim.money import is_id, price_text
 from mbats.local.oanda_sim.requests import (
     TIMES_OF,
     Reading,
@@ -58,12 +58,16 @@ def replace(account: Account, now_ns: int, specifier: str, body: Any) -> Documen
             )
             answer["orderCancelTransaction"] = cancelled
         more = {"reason": "REPLACEMENT", link: str(old.id)}
+        if kind == "MARKET":  # replaces nothing: its reject knows no replacement
+            more = {"reason": "CLIENT_ORDER"}
         made = _create_in(account, batch, kind, reading, **more)
         if "orderCancelTransaction" in made:
             made["replacingOrderCancelTransaction"] = made.pop("orderCancelTransaction")
         answer.update(made)
         answer.update(batch.related())
-    return _or_reject(answer, reading)
+    if reading.reject is not None:
+        raise rejected(400, answer, reading.reject)
+    return answer
 
 
 def cancel(account: Account, now_ns: int, specifier: str) -> Document:
@@ -121,7 +125,7 @@ def pending_order(account: Account, specifier: str) -> Order | None:
     """Return the pending order that a number or ``@client-id`` names."""
     if specifier.startswith("@"):
         return account.state.order_by_client_id(specifier[1:])
-    return account.state.pending.get(int(specifier)) if specifier.isdigit() else None
+    return account.state.pending.get(int(specifier)) if is_id(specifier) else None
 
 
 def find_order(account: Account, specifier: str) -> Order:
@@ -132,7 +136,7 @@ def find_order(account: Account, specifier: str) -> Order:
     behaviour, state = account.behaviour, account.state
     if specifier.startswith("@"):
         order = state.order_by_client_id(specifier[1:], finished=behaviour.client_id_finds_finished)
-    elif not specifier.isdigit():
+    elif not is_id(specifier):
         raise invalid("orderSpecifier")
     else:
         known = state.orders if behaviour.numeric_id_finds_finished else state.pending
@@ -150,12 +154,12 @@ def _read(account: Account, now_ns: int, body: Any) -> tuple[str, Reading]:
     if kind == "GUARANTEED_STOP_LOSS":
         order = {**order, "guaranteed": True}
         kind = "STOP_LOSS"
-    if kind not in TIMES_OF:
+    if not isinstance(kind, str) or kind not in TIMES_OF:
         raise invalid("order.type")
     if kind in DEPENDENT:
         return kind, _read_dependent_order(account, now_ns, order, kind)
     name = order.get("instrument")
-    if name not in account.market.specs:
+    if not isinstance(name, str) or name not in account.market.specs:
         if account.behaviour.unknown_instrument_logged and isinstance(name, str):
             _log_unknown_instrument(account, now_ns, kind, order)
         raise invalid("order.instrument")
@@ -204,7 +208,7 @@ def _check_against_account(
             taken = taken or client_id in state.used_client_ids
         if taken:
             reading.refuse("CLIENT_ORDER_ID_ALREADY_EXISTS")
-    if kind in DEPENDENT and fields.get("tradeID", "").isdigit():
+    if kind in DEPENDENT and is_id(fields.get("tradeID", "")):
         trade = state.open_trades.get(int(fields["tradeID"]))
         there = trade.dependents.get(kind) if trade else None
         if there is not None and (replaced is None or there != replaced.id):
@@ -280,7 +284,7 @@ def _or_reject(answer: Document, reading: Reading) -> Document:
 
 
 def _reject_missing(account: Account, now_ns: int, specifier: str, name: str) -> Document:
-    if not specifier.startswith("@") and not specifier.isdigit():
+    if not specifier.startswith("@") and not is_id(specifier):
         raise invalid("orderSpecifier")
     with account.batch(now_ns) as batch:
         made = batch.add(
@@ -293,7 +297,7 @@ def _reject_missing(account: Account, now_ns: int, specifier: str, name: str) ->
 
 
 def _numeric(specifier: str) -> str | None:
-    return specifier if specifier.isdigit() else None
+    return specifier if is_id(specifier) else None
 
 
 def _client_id(specifier: str) -> str | None:

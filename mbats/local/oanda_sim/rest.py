@@ -12,7 +12,7 @@ from mbats.local.oanda_sim.account import Account
 from mbats.local.oanda_sim.answers import Refusal, invalid, not_found, rejected
 from mbats.local.oanda_sim.engine import Engine
 from mbats.local.oanda_sim.http import Answer, Request
-from mbats.local.oanda_sim.money import plain_text
+from mbats.local.oanda_sim.money import is_id, plain_text
 from mbats.local.oanda_sim.requests import number
 from mbats.local.oanda_sim.state import CREATES, FILLED, PENDING, Document, Trade
 from mbats.local.oanda_sim.times import parse_time, rfc3339
@@ -264,7 +264,7 @@ def transaction_list(engine: Engine, account: Account, request: Request) -> Answ
 
 def transaction_details(engine: Engine, account: Account, request: Request, spec: str) -> Answer:
     """GET …/transactions/{id}: one transaction."""
-    if not spec.isdigit():
+    if not is_id(spec):
         raise invalid("transactionID")
     lines = account.ledger.between(int(spec), int(spec))
     if not lines or int(spec) < account.ledger.first_id:
@@ -335,7 +335,7 @@ def _transaction_id(account: Account, given: str) -> int:
 
 
 def _integer(given: str, name: str) -> int:
-    if not given.isdigit() or len(given) > 18:
+    if not is_id(given):
         raise invalid(name)
     return int(given)
 

@@ -10,7 +10,7 @@ from mbats.local.oanda_sim.answers import INVALID_PARAMETER, Refusal, invalid
 from mbats.local.oanda_sim.candles import MOST, Query
 from mbats.local.oanda_sim.engine import Engine
 from mbats.local.oanda_sim.http import Answer, Request
-from mbats.local.oanda_sim.money import price_text, twelve_digits_text
+from mbats.local.oanda_sim.money import is_id, price_text, twelve_digits_text
 from mbats.local.oanda_sim.rest import names_of
 from mbats.local.oanda_sim.state import Document
 from mbats.local.oanda_sim.times import SECOND, parse_time, rfc3339
@@ -122,7 +122,7 @@ def _count(request: Request) -> int | None:
     given = request.query.get("count")
     if given is None:
         return None
-    if not given.isdigit() or not int(given):
+    if not is_id(given) or not int(given):
         raise invalid("count")
     if int(given) > MOST:
         raise _too_many()
@@ -133,13 +133,13 @@ def _alignment(request: Request) -> Alignment:
     hour = request.query.get("dailyAlignment", "17")
     zone = request.query.get("alignmentTimezone", "America/New_York")
     weekday = request.query.get("weeklyAlignment", "Friday")
-    if not hour.isdigit() or int(hour) > 23:
+    if not is_id(hour) or int(hour) > 23:
         raise invalid("dailyAlignment")
     if weekday not in WEEKDAYS:
         raise invalid("weeklyAlignment")
     try:
         ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise invalid("alignmentTimezone") from None
     return Alignment(int(hour), zone, weekday)
 

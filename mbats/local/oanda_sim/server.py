@@ -211,7 +211,7 @@ class Server:
                 account = self._account(parts[0])
                 answer = route.resource(self.engine, account, request, *parts[1:])
         except Refusal as refusal:
-            answer = Answer(refusal.status, refusal.body)
+            answer = Answer(route.status(refusal.status), refusal.body)
         return self._finish(answer, request)
 
     def _account(self, name: str) -> Account:
@@ -306,7 +306,8 @@ class Server:
         try:
             stream = self._open_stream(connection, request, route, account_name)
         except Refusal as refusal:
-            await connection.send(self._finish(Answer(refusal.status, refusal.body), request))
+            refused = Answer(route.status(refusal.status), refusal.body)
+            await connection.send(self._finish(refused, request))
             return
         self._streams.add(stream)
         self._stream_opened.set()

@@ -6,7 +6,7 @@ from typing import Any
 from mbats.local.oanda_sim.account import Account
 from mbats.local.oanda_sim.answers import invalid, not_found, rejected
 from mbats.local.oanda_sim.fill import Want, fill
-from mbats.local.oanda_sim.money import plain_text
+from mbats.local.oanda_sim.money import is_id, plain_text
 from mbats.local.oanda_sim.requests import (
     Reading,
     decimal_places,
@@ -27,7 +27,7 @@ _PARTS = {
 def find_trade(account: Account, specifier: str) -> Trade:
     """Return the trade that a number or ``@client-id`` (open trades only) names; 404 if none."""
     trade = open_trade(account, specifier)
-    if trade is None and specifier.isdigit():
+    if trade is None and is_id(specifier):
         trade = account.state.trades.get(int(specifier))
     if trade is None:
         raise not_found("NO_SUCH_TRADE", account.ledger.last_id)
@@ -38,7 +38,7 @@ def open_trade(account: Account, specifier: str) -> Trade | None:
     """Return the open trade that a number or ``@client-id`` names."""
     if specifier.startswith("@"):
         return account.state.trade_by_client_id(specifier[1:])
-    if not specifier.isdigit():
+    if not is_id(specifier):
         raise invalid("tradeSpecifier")
     return account.state.open_trades.get(int(specifier))
 

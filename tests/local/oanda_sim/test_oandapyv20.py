@@ -211,7 +211,7 @@ def test_wrong_account_token_and_path(stepped, client):
     api = client(stepped)
     with pytest.raises(V20Error) as caught:
         api.request(accounts.AccountSummary("101-001-9-001"))
-    assert caught.value.code == 403
+    assert caught.value.code == 401  # where OANDA's site files it
     api.client.headers["Authorization"] = "Basic x"
     with pytest.raises(V20Error) as caught:
         api.request(accounts.AccountSummary(stepped.account_id))

@@ -157,4 +157,4 @@ def test_dead_calls_are_refused(traded, room, name):
     arguments = ("EUR_USD",) if room in ("instrument", "pricing") else ("@",)
     if name == "base_prices":
         arguments = ()
-    assert getattr(getattr(context, room), name)(*arguments, **keywords).status in (403, 404)
+    assert getattr(getattr(context, room), name)(*arguments, **keywords).status in (401, 404)
