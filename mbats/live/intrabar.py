@@ -29,6 +29,9 @@ class WithinBars:
         for key in {**live, **self._replay}:
             if parent_key(key) != key:
                 self._legs.setdefault(parent_key(key), []).append(key)
+        known = {key: e.instrument for key, e in expected.items()}
+        known |= {key: fills[0]["instrument"] for key, fills in live.items()}
+        self._with_legs = {name for key, name in known.items() if parent_key(key) != key}
         self._spans: dict[str, list[tuple[datetime, datetime, str]]] = {}
         for key in live.keys() & self._replay.keys():
             self._note_span(key)
@@ -48,6 +51,10 @@ class WithinBars:
             if any(self._replay_bar(o) == bar for o in self._legs[parent_key(key)] if o != own):
                 return "both legs were touched within one bar, where a backtest takes the stop"
         return None
+
+    def has_legs(self, instrument: str) -> bool:
+        """Tell whether either side's trades in ``instrument`` had stops or targets of their own."""
+        return instrument in self._with_legs
 
     def another_bar(self, key: str) -> str:
         """Say in which bars an order filled, if not in the same; "" if it did."""

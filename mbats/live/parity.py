@@ -88,7 +88,7 @@ class Comparison:
         if expected is not None and expected.filled_at is not None:
             at = expected.filled_at
             if not times and parent_key(key) != key:
-                at = self._session.granularity.end_of(at)  # somewhere in its bar, not at its start
+                at = self._session.granularity.end_of(at) - _INSTANT  # somewhere in its bar
             times.append(at)
         return min(times), key
 
@@ -116,8 +116,8 @@ class Comparison:
         live = self._live_position.get(name, zero) + sign * (found.live_units or zero)
         other = self._replay_position.get(name, zero) + sign * (found.replay_units or zero)
         self._live_position[name], self._replay_position[name] = live, other
-        if live == other:
-            self._root.pop(name, None)
+        if live == other and not (live and self._within.has_legs(name)):
+            self._root.pop(name, None)  # with legs the trades must be the same, too: none is
         else:
             self._root.setdefault(name, f"{found.reason}: {found.key}")
 
@@ -256,6 +256,15 @@ class Comparison:
                 ticks = event["code"] == "LATE_TICKS"
                 reason = Reason.MISSED_TICK if ticks else Reason.DENIED
                 return reason, f"{event['code']}: {event['detail']}"
+        return self._told_of_sibling(expected, window)
+
+    def _told_of_sibling(self, expected: Expected, window: timedelta) -> tuple[Reason, str] | None:
+        """Return what was said of another order of the same decision: it kept this one back."""
+        for event in self._session.events:
+            late = event["time"] - expected.decided_at
+            about = event["instrument"] == expected.instrument and event["severity"] != "info"
+            if about and event["order_key"] and timedelta(0) <= late <= window:
+                return Reason.DENIED, f"{event['code']} of {event['order_key']}: {event['detail']}"
         return None
 
     def _not_asked(self, expected: Expected) -> tuple[Reason, str] | None:
@@ -305,6 +314,7 @@ class Comparison:
         return Decimal(repr(float(self._session.conversion.rate(quote).at(moment)[0])))
 
 
+_INSTANT = timedelta(microseconds=1)
 _ENDS = ("rejected", "expired", "canceled")
 _DECIDED = (Role.ENTRY, Role.EXIT)  # legs go with their entry
 _SETTLING = timedelta(seconds=5)  # a bar that ends so shortly before the session may not be seen
