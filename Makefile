@@ -48,6 +48,10 @@ SEEDS ?= 200
 faults: $(SETUP) ## kill the bot at random points under broker faults, SEEDS times; the logs must agree
 	@$(BIN)/python -m tests.faults.run --seeds $(SEEDS)
 
+.PHONY: week
+week: $(SETUP) ## live through a trading week in minutes: parity and flat memory
+	@$(BIN)/python -m tests.faults.week_report
+
 $(CHECKOV): $(UV) requirements/terraform.txt
 	@python="$$(requirements/find-python 3.11 3.12 3.13)"; \
 	$(UV) venv --quiet --clear --python "$$python" $(@D)

@@ -31,6 +31,14 @@ class FreshBarsOnly(bt.Strategy):  # type: ignore[misc]
             super()._next()
             self.broker.end_step(self)
 
+    def clear(self) -> None:
+        """Keep of orders and trades what is alive: backtrader would keep all of a session's."""
+        super().clear()
+        self._orders.clear()
+        for by_number in self._trades.values():
+            for trades in by_number.values():
+                del trades[:-1]  # the last is the one that goes on, or the next begins after
+
     def prenext(self) -> None:
         """Pass on what is fresh."""
         if self.broker.deciding:

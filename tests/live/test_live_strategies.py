@@ -42,6 +42,27 @@ def test_two_strategies_keep_apart_what_is_theirs():
     assert {r["strategy"] for r in rig.rows("fill")} == {"one"}
 
 
+def test_a_strategy_decides_once_a_bar_of_its_own_whatever_others_trade():
+    rig = Rig(("EUR_USD", "GBP_USD"))
+    assignments = [
+        Assignment("quick", loaded(Recording, plan={}), ["EUR_USD"], Granularity.M1),
+        Assignment("slow", loaded(Recording, plan={}), ["GBP_USD"], Granularity.M2),
+    ]
+    quick, slow = rig.run(assignments, ticks_at(FLAT) + ticks_at(FLAT, "GBP_USD"))
+    assert quick.seen == [START + n * MINUTE for n in range(1, 8)]
+    assert slow.seen == [START + n * MINUTE for n in (2, 4, 6)]
+
+
+def test_a_session_keeps_no_order_that_is_over():
+    plan = {n: (lambda s: s.close()) if n % 2 else (lambda s: s.buy(size=10)) for n in range(2, 7)}
+    rig = Rig()
+    strategy = rig.only(Recording, ticks_at(FLAT), parameters={"plan": plan})
+    assert len(rig.rows("fill")) > 3
+    assert strategy._orders == []
+    kept = [trades for by in strategy._trades.values() for trades in by.values()]
+    assert {len(trades) for trades in kept} == {1}
+
+
 def test_two_strategies_cannot_claim_one_instrument():
     assignments = [
         Assignment(name, loaded(Recording), ["EUR_USD"], Granularity.M1) for name in ("one", "two")
