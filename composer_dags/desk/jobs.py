@@ -55,8 +55,7 @@ Arguments = Callable[[date, dict], list[str]]
 def desk_dag(
     dag_id: str, schedule: str | None, within: timedelta, at_most: timedelta, **more
 ) -> DAG:
-    """Return a DAG as all of the desk are. ``schedule`` is cron in New York time; without a start
-    date its first run is the first that comes due after it was switched on.
+    """Return a DAG as all of the desk are. ``schedule`` is cron in New York time.
 
     ``within`` is how long a run may take until people are told; it goes on then. After ``at_most``
     it has failed, so that it does not stand in the way of the next.

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def _ask(address: str, path: str, body: dict[str, Any] | None = None) -> Any:
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{address}/api/v2/{path}", data, headers)
     try:
-        with _DIRECT.open(request, timeout=60) as answer:
+        with _DIRECT.open(request, timeout=300) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         if error.code == 404:
