@@ -7,7 +7,7 @@ the backtest gets the key that the same decision has live, so that the two can b
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import new_class
 from typing import Any
@@ -104,7 +104,7 @@ def replay(session: Session, bars: Mapping[str, Bars] | None = None) -> list[Exp
     run = session.run
     loaded = replace(
         session.loaded,
-        strategy=_deciding_within(session.loaded.strategy, run["started_at"], run["ended_at"]),
+        strategy=_deciding_within(session.loaded.strategy, _first(session), run["ended_at"]),
     )
     spec = BacktestSpec(
         strategies=[loaded],
@@ -128,6 +128,14 @@ def tick_bars(session: Session) -> dict[str, Bars]:
         for name, ticks in session.ticks.items()
         if len(ticks)
     }
+
+
+def _first(session: Session) -> datetime:
+    """Return when the first bar to decide on must have ended: a bot that starts within a moment of
+    a bar's end still decides on it."""
+    asked = [row["known_at"] for row in session.signals if row["decided_at"] is not None]
+    began: datetime = session.run["started_at"]
+    return min([began, *(at - timedelta(microseconds=1) for at in asked)])
 
 
 def _deciding_within(

@@ -50,7 +50,7 @@ def run(settings, command, **more):
     return done.stdout
 
 
-def wait_for(what, seconds=60.0):
+def wait_for(what, seconds=240.0):
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, "it did not come"

@@ -167,6 +167,9 @@ class WrittenRuns:
     def start(self, row: Mapping[str, Any]) -> None:
         self._write(row)
 
+    def note(self, row: Mapping[str, Any]) -> None:
+        self._write(row)
+
     def end(self, row: Mapping[str, Any], error: str | None) -> None:
         self._write({**row, "error": error})
 
