@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import cast
 from zoneinfo import ZoneInfo
 
-import holidays
 import numpy as np
 import numpy.typing as npt
 
@@ -28,6 +27,8 @@ _LAST_YEAR = 2079
 @lru_cache(maxsize=1)
 def fixing_dates() -> Times:
     """Return every fixing date from 1999-01-04 to 2079, datetime64[D], ascending."""
+    import holidays  # half a second, and few ask for ECB days
+
     closed = holidays.financial_holidays("ECB", years=range(FIRST_FIXING.year, _LAST_YEAR + 1))
     days = np.arange(np.datetime64(FIRST_FIXING), np.datetime64(f"{_LAST_YEAR + 1}-01-01"))
     dates = days[np.is_busday(days, holidays=np.array(sorted(closed), dtype="datetime64[D]"))]

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from mbats.backtest.assumptions import Costs
 from mbats.errors import DataError
 from mbats.live.differences import Reason, split
+from mbats.live.intrabar import WithinBars
 from mbats.live.parity import compare
 from mbats.live.replay import Expected, tick_bars
 from mbats.market.bars import Ohlc
+from mbats.market.granularity import Granularity
 from mbats.market.tick import Ticks
 from mbats.trading.order import order_key
 from tests.live import rig
@@ -322,3 +324,44 @@ def test_a_bot_in_process_against_the_simulator_trades_like_its_replay():
     assert len(report.differences) > 10
     assert report.parity, [d for d in report.differences if d.reason is not Reason.SAME]
     assert {d.live_units for d in report.differences} == {1000}
+
+
+def _fills(made, changes):
+    """Return ``made`` with fills of its own: key, role, side and seconds after the start."""
+    fills = [
+        {**traded(session()).fills[0], "order_key": key, "event_id": key, "role": role,
+         "side": side, "time": START + timedelta(seconds=seconds)}
+        for key, role, side, seconds in changes
+    ]  # fmt: skip
+    return {fill["order_key"]: [fill] for fill in fills}
+
+
+@pytest.mark.parametrize(
+    ("stop_after", "replayed", "says"),
+    [
+        (20, (), "within its entry's bar"),
+        (70, ("m1-a-tp",), "both legs were touched within one bar"),
+        (70, (), None),
+    ],
+)
+def test_a_leg_that_only_live_filled_is_explained_by_its_bar(stop_after, replayed, says):
+    entry = ("m1-a", "entry", "buy", 1)
+    live = _fills(session(), [entry, ("m1-a-sl", "stop_loss", "sell", stop_after)])
+    expected = {
+        key: Expected(key, "EUR_USD", "sell", "take_profit", START, Decimal(1), START + MINUTE)
+        for key in replayed
+    }
+    said = WithinBars(Granularity.M1, live, expected).leg("m1-a-sl")
+    assert (said is None) if says is None else (says in said)
+
+
+def test_between_two_fills_of_one_order_what_follows_is_explained_by_it():
+    live = _fills(session(), [("m1-a-sl", "stop_loss", "sell", 20)])
+    at = START + MINUTE
+    expected = {
+        "m1-a-sl": Expected("m1-a-sl", "EUR_USD", "sell", "stop_loss", START, Decimal(1), at)
+    }
+    within = WithinBars(Granularity.M1, live, expected)
+    assert within.apart("EUR_USD", START + timedelta(seconds=60)) == "m1-a-sl"
+    assert within.apart("EUR_USD", START + timedelta(seconds=10)) is None
+    assert within.apart("USD_JPY", START + timedelta(seconds=60)) is None
