@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import cast
 
 import numpy as np
 
@@ -170,8 +169,9 @@ class Comparison:
 
     def _decided(self, key: str, fill: Row) -> datetime:
         """Return when a live order was sent: its first event, or its fill where none is left."""
-        times: list[datetime] = [o["time"] for o in self._session.orders if o["order_key"] == key]
-        return min([*times, cast(datetime, fill["time"])])
+        times = [o["time"] for o in self._session.orders if o["order_key"] == key]
+        sent: datetime = min([*times, fill["time"]])
+        return sent
 
     def _opposite(self, expected: Expected, fills: Sequence[Row], root: str | None) -> Difference:
         side, reason, detail = fills[0]["side"], Reason.UNEXPLAINED, ""

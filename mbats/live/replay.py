@@ -135,7 +135,8 @@ def _first(session: Session) -> datetime:
     a bar's end still decides on it."""
     asked = [row["known_at"] for row in session.signals if row["decided_at"] is not None]
     began: datetime = session.run["started_at"]
-    return min([began, *(at - timedelta(microseconds=1) for at in asked)])
+    first: datetime = min([began, *(at - timedelta(microseconds=1) for at in asked)])
+    return first
 
 
 def _deciding_within(
