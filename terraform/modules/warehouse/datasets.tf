@@ -21,7 +21,7 @@ resource "google_bigquery_dataset" "this" {
   description                = local._descriptions[each.key]
   location                   = var.location
   max_time_travel_hours      = "168"
-  delete_contents_on_destroy = var.deletion_policy == "DELETE" || each.key == "staging"
+  delete_contents_on_destroy = var.deletion_policy == "DELETE"
 
   # A batch is taken in at once; what a crash left behind goes by itself.
   default_table_expiration_ms = each.key == "staging" ? 24 * 60 * 60 * 1000 : null
