@@ -241,6 +241,7 @@ def test_alerts_cover_what_can_go_wrong_and_reach_somebody(plans):
     assert set(alerts) == {
         "MBATS data-late",
         "MBATS dead letters",
+        "MBATS dead-letter",
         "MBATS drawdown",
         "MBATS halted",
         "MBATS heartbeat lost: bot-trend",
