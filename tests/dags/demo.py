@@ -14,6 +14,7 @@ from tests.headless_chromium import WITHOUT, browser, executable
 DAG = "market_data_daily"
 PATIENCE_S = 900
 PAUSE_S = 2.0
+WAIT_MS = 90_000
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -36,7 +37,7 @@ def main() -> None:
         if _ask(address, path)["state"] != "success":
             sys.exit(f"The run failed: see {address}/dags/{DAG}")
         subprocess.run([mbats, "data", "list"], check=True)
-        _picture(address, run["dag_run_id"], Path(services["airflow"]["log"]).parents[1])
+        _picture(address, Path(services["airflow"]["log"]).parents[1])
     finally:
         airflow.terminate()
         airflow.wait()
@@ -79,7 +80,7 @@ def _tasks(address: str, path: str) -> list[dict[str, Any]]:
     return list(_ask(address, f"{path}/taskInstances")["task_instances"])
 
 
-def _picture(address: str, run_id: str, home: Path) -> None:
+def _picture(address: str, home: Path) -> None:
     chromium = executable()
     if chromium is None:
         print(f"{WITHOUT}: no picture. Mend: apt-get install -y chromium")
@@ -88,9 +89,10 @@ def _picture(address: str, run_id: str, home: Path) -> None:
     file.parent.mkdir(exist_ok=True)
     with browser(chromium) as running:
         page = running.new_page(viewport={"width": 1440, "height": 900})
-        page.goto(f"{address}/dags/{DAG}/runs/{run_id}", timeout=120_000)
-        page.click('button[value="graph"]', timeout=120_000)
-        page.wait_for_selector(".react-flow__node", timeout=120_000)
+        # The page never stops asking for news, so it is never "loaded".
+        page.goto(f"{address}/dags/{DAG}", wait_until="commit", timeout=WAIT_MS)
+        page.click('button[value="graph"]', timeout=WAIT_MS)
+        page.wait_for_selector(".react-flow__node", timeout=WAIT_MS)
         page.screenshot(path=file, animations="disabled")
     print(f"Its graph: {file}")
 
