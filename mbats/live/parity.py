@@ -257,10 +257,15 @@ class Comparison:
                 ticks = event["code"] == "LATE_TICKS"
                 reason = Reason.MISSED_TICK if ticks else Reason.DENIED
                 return reason, f"{event['code']}: {event['detail']}"
-        return self._told_of_sibling(expected, window)
+        return self._told_of_sibling(expected)
 
-    def _told_of_sibling(self, expected: Expected, window: timedelta) -> tuple[Reason, str] | None:
-        """Return what was said of another order of the same decision: it kept this one back."""
+    def _told_of_sibling(self, expected: Expected) -> tuple[Reason, str] | None:
+        """Return what was said of another order of the same decision: it kept this one back.
+
+        Its answer may have been waited for, so what was said by the next bar's end counts.
+        """
+        next_end = self._session.granularity.end_of(expected.decided_at)
+        window = max(next_end - expected.decided_at, 2 * ENTRY_LIFETIME)
         for event in self._session.events:
             late = event["time"] - expected.decided_at
             about = event["instrument"] == expected.instrument and event["severity"] != "info"
