@@ -75,6 +75,11 @@ class Settings(BaseModel):
     oanda_kill_token: SecretStr | None = Field(
         None, description="the kill switch's own OANDA token; `oanda_token` where empty"
     )
+    bot_name: str = Field(
+        "",
+        description="name of a bot's job: what its heartbeats call it in the log, and, with "
+        "`-ticks`, its subscription, made elsewhere; a bot without one makes its own",
+    )
     live_accounts: str = Field(
         "", description="OANDA accounts, with commas, that may trade live money"
     )

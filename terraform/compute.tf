@@ -83,12 +83,7 @@ module "bots" {
   iam                 = local.job_iam[each.key]
 
   env = merge(local.desk_env, local.image_env.desk, each.value.mode == "live" ? { BOT_ARM = "1" } : {}, {
-    BOT_CONTROL_SUBSCRIPTION = "${each.key}-control"
-    BOT_INSTRUMENTS          = join(",", sort(tolist(each.value.instruments)))
-    BOT_NAME                 = each.key
-    BOT_STRATEGIES           = join(",", sort(tolist(each.value.strategies)))
-    BOT_TICKS_SUBSCRIPTION   = "${each.key}-ticks"
-
+    MBATS_BOT_NAME          = each.key
     MBATS_LIVE_ACCOUNTS     = join(",", sort(tolist(var.live_accounts)))
     MBATS_OANDA_ACCOUNT     = each.value.account
     MBATS_OANDA_ENVIRONMENT = each.value.mode == "live" ? "live" : "practice"

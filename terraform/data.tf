@@ -1,8 +1,4 @@
 locals {
-  _tick_filters = { for name, bot in local._bots : name => join(" OR ", [
-    for i in sort(tolist(bot.instruments)) : "attributes.instrument = \"${i}\""
-  ]) }
-
   _messages = yamldecode(file("${path.module}/messages.yaml"))
   topics    = keys(local._messages.topics)
 
@@ -100,17 +96,15 @@ module "pubsub" {
       filter   = length([for s in local._messages.tables : s if s.topic == store.topic]) > 1 ? "attributes.table = \"${split(".", store.table)[1]}\"" : null
       bigquery = { table = module.warehouse.tables[store.table], service_account = trimprefix(local.members.bq-writer, "serviceAccount:") }
     } },
-    # A bot reads ticks of its instruments, in order, and none that is older than ten minutes. Google takes
-    # filters of 256 bytes: a bot of many instruments gets all ticks, and filters for itself as every bot does.
-    { for name, bot in local._bots : "${name}-ticks" => {
+    # A bot reads ticks in order, and none that is older than ten minutes. It filters for itself: what it trades
+    # stands in strategies.csv, and what converts its profit (GBP_USD for EUR_GBP) only the bot knows.
+    { for name, _ in local._bots : "${name}-ticks" => {
       topic                = "ticks"
       ack_deadline_seconds = 10
       ephemeral            = true
-      filter               = length(local._tick_filters[name]) > 0 && length(local._tick_filters[name]) <= 256 ? local._tick_filters[name] : null
       ordering             = true
       retention            = "600s"
     } },
-    { for name, _ in local._bots : "${name}-control" => { topic = "control", ack_deadline_seconds = 10, retention = "3600s" } },
     var.features.dataflow_streaming ? { ticks-to-dataflow = { topic = "ticks" } } : {},
   )
 

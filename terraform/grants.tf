@@ -73,7 +73,6 @@ locals {
 
   subscription_iam = merge(
     { for name, _ in local._bots : "${name}-ticks" => { subscription = "${name}-ticks", member = local.members[name] } },
-    { for name, _ in local._bots : "${name}-control" => { subscription = "${name}-control", member = local.members[name] } },
     var.features.dataflow_streaming ? {
       dataflow = { subscription = "ticks-to-dataflow", member = local.members.dataflow }
       dataflow-viewer = { subscription = "ticks-to-dataflow", role = "roles/pubsub.viewer", member = local.members.dataflow

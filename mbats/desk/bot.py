@@ -117,7 +117,14 @@ class _Parts:
         account = Account(
             asked.account, settings.account_currency, self._run_id, self._instruments, asked.limits
         )
-        return Plan(account, asked.assignments, asked.until, self._run_id, _row(asked, settings))
+        return Plan(
+            account,
+            asked.assignments,
+            asked.until,
+            self._run_id,
+            _row(asked, settings),
+            settings.bot_name,
+        )
 
     def ports(self) -> Ports:
         """Open everything that the session needs around it."""
@@ -161,10 +168,10 @@ class _Parts:
 
     def _streams(self) -> Callable[[], None]:
         """Return what begins to listen to the broker, to prices and to the kill switch."""
-        account, put = self._asked.account, self.inbox.put
+        put = self.inbox.put
         threads = (
             TransactionStream(self.at_broker, _told(put)),
-            TickSubscription(self._settings, f"bot-{account}", self._priced, self._market),
+            tick_subscription(self._settings, self._asked.account, self._priced, self._market),
             ControlWatch(self._control, put, self._clock),
             AccountWatch(self._broker().state, put),
         )
@@ -175,6 +182,14 @@ class _Parts:
                 self._opened.callback(thread.stop)
 
         return start
+
+
+def tick_subscription(
+    settings: Settings, account: str, instruments: Sequence[str], put: Put
+) -> TickSubscription:
+    """Return a bot's subscription: the one made for it where it has a name, else its own."""
+    name = f"{settings.bot_name or f'bot-{account}'}-ticks"
+    return TickSubscription(settings, name, instruments, put, create=not settings.bot_name)
 
 
 def _flatten(switch: Any, why: str) -> None:

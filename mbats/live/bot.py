@@ -252,7 +252,8 @@ class Bot:
     def _heartbeat(self, now: datetime) -> None:
         row = self._account_rows().heartbeat(now, self._ports.around.lease.fencing)
         self._ports.events(Event("heartbeat", row))
-        log.info("heartbeat", extra={"event": "heartbeat", "source": row["source"]})
+        source = self._plan.name or row["source"]
+        log.info("heartbeat", extra={"event": "heartbeat", "source": source})
 
     def _equity(self, now: datetime) -> None:
         """Write positions and a point of the equity curve: the broker's own, where it came."""

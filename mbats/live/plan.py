@@ -62,13 +62,17 @@ class TakesAndPuts(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a session is to do. ``row`` are further columns of its row in ``risk.run``."""
+    """What a session is to do. ``row`` are further columns of its row in ``risk.run``.
+
+    ``name`` is what the log calls the bot, for whoever misses its heartbeats: its job's name.
+    """
 
     account: Account
     assignments: Sequence[Assignment]
     until: datetime
     trace_id: str
     row: Mapping[str, Any]
+    name: str = ""
     patience: timedelta = PATIENCE
     longest_wait: float = 0.25
 

@@ -170,6 +170,13 @@ def test_a_bot_is_one_week_without_retries_and_knows_which_accounts_may_trade_li
         task = bot.values["template"][0]["template"][0]
         assert (task["timeout"], task["max_retries"]) == ("604800s", 0)
         assert "MBATS_LIVE_ACCOUNTS" in _environment(bot.values)
+        assert _environment(bot.values)["MBATS_BOT_NAME"] == "bot-trend"
+        (ticks,) = [
+            r.values
+            for r in plans[name].of("pubsub_subscription")
+            if r.values["name"] == "bot-trend-ticks"
+        ]
+        assert not ticks["filter"]  # the bot needs the pairs that convert its profit, too
 
 
 def test_secrets_have_no_versions_and_workloads_name_theirs_by_number(plans):
