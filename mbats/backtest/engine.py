@@ -170,8 +170,8 @@ def run_backtest(
 
     ``run`` is the run's row as :func:`run_row` made it. ``bars`` holds one :class:`Bars` a feed,
     of any granularities; ``instruments`` the record of each. ``progress`` is called with the
-    percentage done. Raises :class:`DataError` for bars or rates that cannot be used; what a
-    strategy raises passes through.
+    percentage done. Raises :class:`TooFewBarsError` where a strategy could never decide, and
+    :class:`DataError` for bars or rates that cannot be used; what a strategy raises passes through.
     """
     prepared = prepare(spec, bars, instruments, conversion, progress)
     with _without_collections():
@@ -181,6 +181,25 @@ def run_backtest(
     done = {**run, "status": "done", "ended_at": now(), "ending_value": worth[-1].as_py()}
     tables["performance"] = performance_table(done, tables)
     return RunResult(done, tables)
+
+
+class TooFewBarsError(DataError):
+    """A feed ends before a strategy's indicators have a first value."""
+
+
+class _Cerebro(bt.Cerebro):  # type: ignore[misc]
+    """Refuses feeds that are too short, over which backtrader's indicators write past their end."""
+
+    def _runonce(self, strategies: Sequence[bt.Strategy]) -> None:
+        for strategy in strategies:
+            for data, needed in zip(strategy.datas, strategy._minperiods, strict=True):
+                if data.buflen() < needed:
+                    raise TooFewBarsError(
+                        f"{type(strategy).__name__} needs {needed} bars of {data.p.name} before "
+                        f"it can decide; there are {data.buflen()}.",
+                        mend="load a longer history, or give it shorter periods",
+                    )
+        super()._runonce(strategies)
 
 
 @dataclass(frozen=True)
@@ -217,7 +236,7 @@ def prepare(
         progress=progress and (lambda step: progress(100 * step // len(times))),
         progress_every=every,
     )
-    cerebro = bt.Cerebro(stdstats=False)
+    cerebro = _Cerebro(stdstats=False)
     cerebro.setbroker(broker)
     for feed in feeds:
         cerebro.adddata(feed, name=feed.p.name)

@@ -16,7 +16,13 @@ import backtrader as bt
 import numpy as np
 
 from mbats.backtest.assumptions import Costs
-from mbats.backtest.engine import BacktestSpec, Identity, run_backtest, run_row
+from mbats.backtest.engine import (
+    BacktestSpec,
+    Identity,
+    TooFewBarsError,
+    run_backtest,
+    run_row,
+)
 from mbats.backtest.result import RunResult
 from mbats.errors import DataError
 from mbats.live.feed import to_num
@@ -115,9 +121,12 @@ def replay(session: Session, bars: Mapping[str, Bars] | None = None) -> list[Exp
     )
     identity = Identity(f"{run['run_id']}-parity", run["started_at"])
     row = run_row(spec, whole, session.instruments, session.conversion, identity)
-    result = run_backtest(
-        spec, whole, session.instruments, session.conversion, row, now=lambda: run["ended_at"]
-    )
+    try:
+        result = run_backtest(
+            spec, whole, session.instruments, session.conversion, row, now=lambda: run["ended_at"]
+        )
+    except TooFewBarsError:
+        return []  # the session ended before its strategy was warm
     return _expected(session, result)
 
 

@@ -135,3 +135,9 @@ def test_equal_data_has_an_equal_snapshot_and_other_data_another():
 
 def test_run_ids_sort_by_time():
     assert new_run_id(NOW, lambda: "ab") == "20260304T050607-ab"
+
+
+def test_fewer_bars_than_a_strategy_needs_are_named():
+    asked = request(load_strategy("rsi_stochastic"))
+    with pytest.raises(RunFailedError, match=r"needs \d+ bars of EUR_USD.*there are 20"):
+        play(asked, MemoryMarket(walk(20)), MemoryStore())

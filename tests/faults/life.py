@@ -202,6 +202,7 @@ class Stores:
     events: Any
     lease: Any
     runs: Any = field(default_factory=NoRuns)
+    rows: Any = lambda table, rows: None
 
 
 @dataclass(frozen=True)
@@ -270,7 +271,7 @@ def trade(
     )  # fmt: skip
     ports = Ports(
         around, inbox, OandaRecent(reader, outside, bars=duty.warm_up_bars), stores.events,
-        MemoryControl(), stores.runs, lambda why: None, lambda: None, lambda table, rows: None,
+        MemoryControl(), stores.runs, lambda why: None, lambda: None, stores.rows,
         lambda: None,
     )  # fmt: skip
     bot = Bot(plan, ports)

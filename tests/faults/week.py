@@ -178,6 +178,17 @@ class WrittenRuns:
             file.write(json.dumps(dict(row), default=str) + "\n")
 
 
+class WrittenRows:
+    """The rows of all lives that no topic carries, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        with self._path.open("a") as file:
+            file.writelines(json.dumps([table, dict(row)], default=str) + "\n" for row in rows)
+
+
 def run_week(script: Script, folder: Path) -> tuple[WeekWorld, list[str]]:
     """Live through a script; return its world, and what each life that ended badly said."""
     world, badly = WeekWorld(script), []
@@ -199,6 +210,7 @@ def _be(channel: Channel, *, script: Script, folder: Path, life: int) -> None:
         MortalEvents(folder / "events", outside),
         lease,
         WrittenRuns(folder / "runs"),
+        WrittenRows(folder / "rows"),
     )
     duty = Duty(f"run-{life}", assignments(), script.closes, LIMITS, WARM_UP_BARS)
     trade(outside, stores, duty, make_inbox=WeekInbox)

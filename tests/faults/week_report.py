@@ -40,7 +40,7 @@ from tests.faults.wire import moment
 WARM_UP_SAMPLES = 3
 """Samples of a process that do not count: caches fill, warm-up bars come."""
 
-OBJECTS_AN_ORDER = 20
+OBJECTS_AN_ORDER = 25
 """What a bot must never forget of an order (its key and fate), and what backtrader keeps of it."""
 
 LINE_BYTES_A_BAR = 8 * 60
@@ -50,6 +50,7 @@ NOISE_OBJECTS, NOISE_BYTES = 5_000, 2_000_000
 """A day's noise: what waits to be stored when memory is looked at, pages not given back."""
 
 Row = dict[str, Any]
+_TIMES = ("time", "known_at", "decided_at")
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ def _parity(world: WeekWorld, folder: Path) -> list[tuple[str, Report]]:
     ticks = _recorded(world)
     conversion = _conversion(ticks)
     rows = _rows(folder / "events")
+    signals = {"signal": _signals(folder / "rows")}
     made = []
     for run in _runs(folder / "runs", world):
         for strategy, (names, granularity, _) in TRADED.items():
@@ -152,6 +154,7 @@ def _parity(world: WeekWorld, folder: Path) -> list[tuple[str, Report]]:
                 costs=Costs(slippage_pips=0.0),
                 fills=_of(rows, "fill", run, strategy),
                 orders=_of(rows, "order_event", run, strategy),
+                signals=_of(signals, "signal", run, strategy),
                 events=[r for r in rows["risk_event"] if r["run_id"] == run["run_id"]],
             )  # fmt: skip
             session = replace(session, warm_up={k: v for k, v in session.warm_up.items() if v})
@@ -230,6 +233,18 @@ def _rows(path: Path) -> dict[str, list[Row]]:
             read = {**columns, **decode_event(table, json.dumps(known).encode())}
             found[table].setdefault(row["event_id"], read)
     return {table: list(rows.values()) for table, rows in found.items()}
+
+
+def _signals(path: Path) -> list[Row]:
+    """Return what strategies were asked about, in the types that the risk store gives back."""
+    found = []
+    for line in path.read_text().splitlines():
+        table, row = json.loads(line)
+        if table == "signal":
+            times = {n: row[n] and datetime.fromisoformat(row[n]) for n in _TIMES}
+            prices = {n: row[n] and Decimal(row[n]) for n in ("bid", "ask")}
+            found.append({**row, **times, **prices})
+    return found
 
 
 def _of(rows: dict[str, list[Row]], table: str, run: Row, strategy: str) -> list[Row]:
