@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
 
 from mbats.backtest import sweep as sweeps
 from mbats.backtest.engine import BacktestSpec
@@ -13,7 +12,7 @@ from mbats.strategy.loading import load_strategies
 from tests.backtest.memory import MemoryMarket
 from tests.backtest.synthetic import walk
 
-CLOCK = partial(datetime.now, UTC)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def request(*params, strategy="sma_reversal", **changes):
@@ -28,4 +27,4 @@ def market(count=300):
 
 
 def play(asked, store, jobs=1, bars=300, **more):
-    return sweeps.sweep(asked, market(bars), store, Interpreter(jobs), now=CLOCK, **more)
+    return sweeps.sweep(asked, market(bars), store, Interpreter(jobs), now=lambda: NOW, **more)

@@ -1,7 +1,7 @@
 """Members of a sweep: each once, whole or failed, whoever plays them and however often."""
 
 import pickle
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from mbats.market.catalogue import instrument
 from mbats.strategy import loading
 from mbats.strategy.loading import load_strategy
 from tests.backtest.memory import MemoryStore
-from tests.backtest.sweeping import CLOCK, market, play, request
+from tests.backtest.sweeping import NOW, market, play, request
 from tests.backtest.synthetic import run as run_one
 from tests.backtest.synthetic import walk
 
@@ -130,7 +130,7 @@ def test_old_results_do_not_wait_for_a_full_batch():
     store, hours = MemoryStore(), iter(range(10_000))
 
     def now():
-        return datetime(2026, 1, 1, tzinfo=CLOCK().tzinfo) + timedelta(hours=next(hours))
+        return NOW + timedelta(hours=next(hours))
 
     sweeps.sweep(request(), market(), store, Interpreter(), now=now)
     assert store.calls.count("finish_many") == 10
