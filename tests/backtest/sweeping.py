@@ -15,6 +15,10 @@ from tests.backtest.synthetic import walk
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def now():
+    return NOW
+
+
 def request(*params, strategy="sma_reversal", **changes):
     spec = BacktestSpec(load_strategies([strategy]), Decimal(100_000))
     asked = BacktestRequest(spec, ["EUR_USD"], ["M1"], "test")
@@ -27,4 +31,4 @@ def market(count=300):
 
 
 def play(asked, store, jobs=1, bars=300, **more):
-    return sweeps.sweep(asked, market(bars), store, Interpreter(jobs), now=lambda: NOW, **more)
+    return sweeps.sweep(asked, market(bars), store, Interpreter(jobs), now=now, **more)
