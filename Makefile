@@ -43,6 +43,10 @@ demo-airflow: $(SETUP) ## the daily DAG once in Composer's Airflow, on the local
 test: $(SETUP) $(CHECKOV) ## run every test that this machine can run
 	@$(BIN)/pytest
 
+.PHONY: chain
+chain: $(SETUP) ## the whole live chain by real processes on the wall's clock: minutes, on a quiet machine
+	@MBATS_WALL_CLOCK=1 $(BIN)/pytest -m wall_clock
+
 SEEDS ?= 200
 .PHONY: faults
 faults: $(SETUP) ## kill the bot at random points under broker faults, SEEDS times; the logs must agree

@@ -17,7 +17,7 @@ from mbats.local.oanda_sim.calendar import quoting
 from mbats.local.oanda_sim.times import from_datetime
 from tests.cli.test_stream import MBATS, environment
 
-pytestmark = [pytest.mark.emulators, pytest.mark.slow]
+pytestmark = [pytest.mark.emulators, pytest.mark.wall_clock]
 
 NAME = "EUR_USD"
 SECONDS = 60

@@ -11,7 +11,7 @@ from mbats.gcp.lease import ObjectLease
 from mbats.trading.risk.context import TradingState
 from tests.live.processes import PATIENCE_SECONDS, Floor, wait_for
 
-pytestmark = [pytest.mark.emulators, pytest.mark.slow]
+pytestmark = [pytest.mark.emulators, pytest.mark.wall_clock]
 
 
 @pytest.fixture
