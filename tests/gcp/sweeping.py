@@ -11,8 +11,6 @@ from mbats.desk import Desk
 from tests.backtest.sweeping import play, request
 from tests.gcp.dying import die_after
 
-sweeps.BATCH_MEMBERS = 3  # several writes
-
 
 def small_sweep(desk, sweep_id, **changes):
     asked = request("period=3:10:1", id=sweep_id, keep="trades", **changes)
@@ -21,6 +19,7 @@ def small_sweep(desk, sweep_id, **changes):
 
 if __name__ == "__main__":
     settings, sweep_id, after = sys.argv[1:]
+    sweeps.BATCH_MEMBERS = 3  # several writes
     with Desk(Settings.model_validate_json(settings)) as desk:
         die_after(int(after))
         small_sweep(desk, sweep_id)
