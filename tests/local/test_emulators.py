@@ -73,7 +73,7 @@ def test_data_survives_when_every_emulator_is_killed(own_stack):
     with pytest.raises(PreconditionFailed):
         blob.upload_from_string(b"stolen", if_generation_match=0)
     assert blob.download_as_bytes() == b"held"
-    assert subscriptions(settings) == expected_subscriptions(settings)
+    assert subscriptions(settings) >= expected_subscriptions(settings)  # and those that push
 
 
 def subscriptions(settings):
