@@ -30,20 +30,10 @@ def addresses(site: Site) -> Addresses:
 
 def _launch(site: Site) -> Launch:
     settings, ports = site.settings, site.ports[NAME]
-    bigquery, storage = f"http://{site.address('bigquery')}", f"http://{site.address('storage')}"
     environment = {
-        "MBATS_PROFILE": "local",
-        "MBATS_HOME": str(site.home),
-        "MBATS_PROJECT": settings.project,
-        "MBATS_LOCATION": settings.location,
-        "MBATS_SECURITY_MASTER": settings.security_master,
-        "MBATS_RISK": settings.risk,
-        "MBATS_BIGQUERY_ENDPOINT": bigquery,
-        "MBATS_BIGQUERY_GRPC": site.address("bigquery", "grpc"),
-        "MBATS_STORAGE_ENDPOINT": storage,
-        "MBATS_PUBSUB_ENDPOINT": site.address("pubsub"),
-        "BIGQUERY_EMULATOR_HOST": bigquery,
-        "STORAGE_EMULATOR_HOST": storage,
+        **site.desk_environment(),
+        "BIGQUERY_EMULATOR_HOST": f"http://{site.address('bigquery')}",
+        "STORAGE_EMULATOR_HOST": f"http://{site.address('storage')}",
         "PUBSUB_EMULATOR_HOST": site.address("pubsub"),
         "GOOGLE_CLOUD_PROJECT": settings.project,
         "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",

@@ -24,20 +24,7 @@ _COMMAND = "from mbats.cli.main import main; main()"
 
 def _launch(site: Site) -> Launch:
     settings = site.settings
-    environment = {
-        "MBATS_PROFILE": "local",
-        "MBATS_HOME": str(site.home),
-        "MBATS_PROJECT": settings.project,
-        "MBATS_LOCATION": settings.location,
-        "MBATS_SECURITY_MASTER": settings.security_master,
-        "MBATS_RISK": settings.risk,
-        "MBATS_BUCKET_PREFIX": settings.bucket_prefix,
-        "MBATS_BIGQUERY_ENDPOINT": f"http://{site.address('bigquery')}",
-        "MBATS_BIGQUERY_GRPC": site.address("bigquery", "grpc"),
-        "MBATS_STORAGE_ENDPOINT": f"http://{site.address('storage')}",
-        "MBATS_PUBSUB_ENDPOINT": site.address("pubsub"),
-        "MBATS_GUARD_LIMITS": settings.guard_limits,
-    }
+    environment = {**site.desk_environment(), "MBATS_GUARD_LIMITS": settings.guard_limits}
     secret = settings.notify_webhook
     told = hashlib.sha256(secret.get_secret_value().encode()).hexdigest() if secret else ""
     version = f"{__version__} {Path(__file__).parent} {told}"  # another secret: started anew

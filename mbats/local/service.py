@@ -45,6 +45,24 @@ class Site:
         """Return host:port of a service."""
         return f"{HOST}:{self.ports[service][port]}"
 
+    def desk_environment(self) -> dict[str, str]:
+        """Return the variables by which a process of the desk finds this stack."""
+        settings = self.settings
+        return {
+            "MBATS_PROFILE": "local",
+            "MBATS_HOME": str(self.home),
+            "MBATS_PROJECT": settings.project,
+            "MBATS_LOCATION": settings.location,
+            "MBATS_SECURITY_MASTER": settings.security_master,
+            "MBATS_RISK": settings.risk,
+            "MBATS_STAGING_DATASET": settings.staging_dataset,
+            "MBATS_BUCKET_PREFIX": settings.bucket_prefix,
+            "MBATS_BIGQUERY_ENDPOINT": f"http://{self.address('bigquery')}",
+            "MBATS_BIGQUERY_GRPC": self.address("bigquery", "grpc"),
+            "MBATS_STORAGE_ENDPOINT": f"http://{self.address('storage')}",
+            "MBATS_PUBSUB_ENDPOINT": self.address("pubsub"),
+        }
+
 
 @dataclass(frozen=True)
 class Launch:
