@@ -67,8 +67,8 @@ def start_inside(airflow_python, tmp_path_factory):
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
             "MBATS_PROJECT": "mbats-test",
             "RUN_REGION": "europe-west1",
-            "RUN_BOTS": json.dumps(bots),
             **environment,
+            "RUN_BOTS": json.dumps(bots),
         }
         command = [airflow_python, INSIDE / script, folder, answer, *arguments]
         return Inside(list(map(str, command)), answer, env=environ, cwd=home)
