@@ -56,10 +56,10 @@ def test_a_number_that_another_process_has_now_is_abandoned():
     assert "is gone" in abandoned(row(started_at=samples.BEGIN), samples.BEGIN)
 
 
-@pytest.mark.parametrize(
-    "host", [f"elsewhere:{os.getpid()}", "elsewhere:1", "localhost:1", "", None]
-)
+@pytest.mark.parametrize("host", ["elsewhere:self", "elsewhere:1", "localhost:1", "", None])
 def test_a_process_elsewhere_is_judged_by_its_deadline_alone(host):
+    if host:
+        host = host.replace("self", str(os.getpid()))  # a number that is somebody's here
     assert abandoned(row(host=host), samples.BEGIN) == ""
 
 
