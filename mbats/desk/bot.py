@@ -98,7 +98,9 @@ class _Parts:
         self.at_broker = settings.model_copy(update={"oanda_account": asked.account})
         self._market: Put = self.inbox.put
         if asked.mode is Mode.PAPER:
-            paper = opened.enter_context(paper_account(settings, asked.account, names))
+            paper = opened.enter_context(
+                paper_account(settings, asked.account, names, now=self._clock.now)
+            )
             self.at_broker = paper.settings
             self._market = _priced(paper.price, self.inbox.put)
         self.lease = ObjectLease(self._desk.objects, f"account-{asked.account}")
