@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import uuid
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ import requests
 
 from mbats import schemas
 from mbats.desk import Desk
+from mbats.desk.switch import kill_switch
 from mbats.gcp.control import ControlObject
 from mbats.gcp.tables import apply_tables
 from mbats.gcp.views import FOLDER, apply_views
@@ -60,10 +62,11 @@ class Floor:
     Prices are where the test moves :attr:`bid`, or with a ``seed`` those of the simulator's walk.
     """
 
-    def __init__(self, settings, folder, instrument="EUR_USD", seed=None):
+    def __init__(self, settings, folder, instrument="EUR_USD", seed=None, archives=True):
         self.folder = folder
         self.instrument = instrument
         self._seed = seed
+        self._archives = archives
         unique = uuid.uuid4().hex[:8]
         names = {"risk": f"risk_{unique}", "security_master": f"sm_{unique}"}
         self.settings = settings.model_copy(update=names)
@@ -88,9 +91,13 @@ class Floor:
                    *self._prices())  # fmt: skip
         line = wait_for(lambda: self.output("sim").strip())
         self.url, self.account = (json.loads(line)[name] for name in ("url", "account"))
+        # A busy machine took its time to start it: the desk's clock goes by the broker's.
+        broker_time = datetime.fromisoformat(self.ask("/sim")["time"][:26] + "+00:00")
+        self.shift = (broker_time - datetime.now(UTC)).total_seconds()
         if self._seed is None:
             self._market.start()
-        self.start("archive", "archive")
+        if self._archives:
+            self.start("archive", "archive")
         self.start("stream", "stream", "--instruments", self.instrument)
         return self
 
@@ -203,6 +210,16 @@ class Floor:
     def state(self):
         with Desk(self.settings) as desk:
             return ControlObject(desk.objects, self.account).read()[0]
+
+    @contextmanager
+    def switch(self):
+        """Yield the kill switch of the account in this process: no start of a process is waited
+        for."""
+        at_broker = {
+            "oanda_environment": "sim", "oanda_endpoint": self.url, "oanda_account": self.account,
+        }  # fmt: skip
+        with Desk(self.settings.model_copy(update=at_broker)) as desk:
+            yield kill_switch(desk, self.account, "test")
 
     def query(self, sql):
         with Desk(self.settings) as desk:
