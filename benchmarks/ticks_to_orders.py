@@ -16,6 +16,7 @@ from decimal import Decimal
 import backtrader as bt
 import numpy as np
 from live_bot import NO_LIMITS, EveryBar, Lease, NoPast
+from oandapyV20.endpoints.pricing import PricingInfo
 
 from mbats.gcp.journal import ObjectJournal
 from mbats.gcp.objects import Objects
@@ -33,7 +34,7 @@ from mbats.vendors.oanda_broker import OandaBroker
 from mbats.vendors.oanda_client import OandaReader, session
 
 BAR = timedelta(seconds=5)
-BARS_A_SECOND = 10
+MOST_BARS = 10  # a second; at least so long that every instrument has a tick in each
 NEVER = timedelta(days=1)
 MONDAY = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -86,8 +87,7 @@ class WatchedInbox(Inbox):
             self._clock.newest = max(self._clock.newest, item.time)
             self._left -= self.tick >= 0
             if not self._left:
-                super().put(Stop("done"))
-                self._put_at[id(None)] = 0.0
+                self.put(Stop("done"))
         return item
 
 
@@ -155,10 +155,11 @@ def orders(settings, names, rate, seconds, subscription, producer):
         clock = TickTime()
         inbox = WatchedInbox(clock, int(rate * seconds))
         journal = OnlyIntents(ObjectJournal(Objects.open(settings), f"bench/{uuid.uuid4().hex}"))
-        live, broker = bot(at_broker, names, clock, inbox, journal)
+        reader = OandaReader(session(at_broker, 10.0), address=sim.url)
+        live, broker = bot(at_broker, reader, names, clock, inbox, journal)
         ticks = subscription(inbox.put)
         ticks.start()
-        making = producer(BAR * BARS_A_SECOND / rate, price(broker, at_broker))
+        making = producer(BAR / max(rate / MOST_BARS, len(names)), bid_now(reader, sim.account_id))
         for _ in names:
             if not inbox.warm.acquire(timeout=60):
                 raise TimeoutError("the warming ticks did not come")
@@ -173,11 +174,16 @@ def orders(settings, names, rate, seconds, subscription, producer):
     return found
 
 
-def bot(settings, names, clock, inbox, journal):
-    api = session(settings, 10.0)
+def bid_now(reader, account):
+    """Return the simulator's bid of EUR_USD: its clock stands, so it stays."""
+    asked = PricingInfo(account, params={"instruments": "EUR_USD"})
+    return Decimal(reader.get(lambda: asked, "prices")["prices"][0]["bids"][0]["price"])
+
+
+def bot(settings, reader, names, clock, inbox, journal):
+    """Return the bot and its broker, ready to run."""
     instruments = {i.name: i for i in OandaVendor(settings).instruments() if i.name in names}
-    reader = OandaReader(api, address=settings.oanda_endpoint)
-    broker = Watched(api, reader, settings.oanda_account, instruments)
+    broker = Watched(session(settings, 10.0), reader, settings.oanda_account, instruments)
     broker.watch(inbox, journal)
 
     def trader(told):
@@ -188,6 +194,4 @@ def bot(settings, names, clock, inbox, journal):
     store = LiveStore(inbox, clock, NoPast(clock), patience=NEVER, stall=NEVER)
     one = LoadedStrategy("EveryBar", EveryBar, {})
     assignment = Assignment("bench", one, names, Granularity.S5)
-    return prepare_live(
-        [assignment], instruments, settings.oanda_account, store, trader
-    ), broker
+    return prepare_live([assignment], instruments, settings.oanda_account, store, trader), broker

@@ -9,7 +9,16 @@ import numpy as np
 from mbats.live.differences import NOTHING, Difference, Parts, Quotes, Reason, Report, split, total
 from mbats.live.intrabar import WithinBars
 from mbats.live.protocol import Fate
-from mbats.live.replay import Expected, Row, Session, joined, replay, tick_bars, until
+from mbats.live.replay import (
+    Expected,
+    Row,
+    Session,
+    first_decision,
+    joined,
+    replay,
+    tick_bars,
+    until,
+)
 from mbats.live.trader import ENTRY_LIFETIME
 from mbats.market.bars import Bars
 from mbats.market.newyork import instant, to_datetime
@@ -330,7 +339,8 @@ _PRICE_REASONS = (Reason.SPREAD, Reason.SLIPPAGE, Reason.LATENCY)
 def missed_bars(session: Session) -> list[tuple[str, datetime]]:
     """Return instrument and end of the session's bars that its recorded ticks make otherwise."""
     found: list[tuple[datetime, str]] = []
-    began, ended = session.run["started_at"], session.run["ended_at"] - _SETTLING
+    began = first_decision(session.run, session.signals)
+    ended = session.run["ended_at"] - _SETTLING
     for name, bars in tick_bars(session).items():
         seen = session.seen.get(name)
         if seen is None:
