@@ -2,9 +2,10 @@
 
     .venv/bin/python benchmarks/ticks.py [--seconds 10] [--rounds 5] [--rates 100,1000]
 
-The peer is bare google-cloud-pubsub: 200 bytes, no schema, no parsing, the same rate, batching, flow
-control and ordering keys, into a queue. Ours is a Tick -> Avro JSON -> topic `ticks` -> filter,
-parse -> the bot's inbox -> store, bars, backtrader, rules, protocol -> one order at the simulator.
+The peer is bare google-cloud-pubsub: 200 bytes, no schema, no parsing, the same rate, batching,
+flow control and ordering keys, into a queue. Ours is a Tick -> Avro JSON -> topic `ticks` ->
+filter, parse -> the bot's inbox -> store, bars, backtrader, rules, protocol -> an order at the
+simulator.
 Publishers run in a process of their own on both sides, as a streamer does. Latency is from before
 publish to the item in the consumer's hands (delivery), and to the moment that the order leaves
 (order); the write of the journal, which is the storage's, and the broker's answer are told apart.
@@ -275,14 +276,14 @@ def compare(settings, rate, arguments):
             load = {"load": round(os.getloadavg()[0], 1)}
             print(json.dumps(about | one | load), flush=True)
     for name in ("delivery", "order"):
-        pairs = list(zip(found[name], found["bare"], strict=True))
-        ratios = {
-            f"{key}_ratio": round(statistics.median(a[f"{key}_ms"] / b[f"{key}_ms"] for a, b in pairs), 3)
-            for key in ("p50", "p99")
-        }  # fmt: skip
+        ratios = {key: ratio(found[name], found["bare"], key) for key in ("p50_ms", "p99_ms")}
         print(json.dumps({"rate": rate, "median of ours / bare": name, **ratios}), flush=True)
     inside = statistics.median(one["inside_p99_ms"] for one in found["order"])
     print(json.dumps({"rate": rate, "inside the bot, p99_ms, median": inside}), flush=True)
+
+
+def ratio(ours, theirs, key):
+    return round(statistics.median(a[key] / b[key] for a, b in zip(ours, theirs, strict=True)), 3)
 
 
 def main():

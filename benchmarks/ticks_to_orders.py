@@ -1,19 +1,17 @@
 """The part of `ticks.py` behind the subscription: a bot of the real parts, at a simulator.
 
-Inbox, store, feeds, backtrader, rules, protocol, the journal in the Cloud Storage emulator and OANDA's
-wire are those of `mbats live`. The bot is told the time of the newest tick, so that bars of five
-seconds come a few times a second and ticks, not the clock, complete them.
+Inbox, store, feeds, backtrader, rules, protocol, the journal in the Cloud Storage emulator and
+OANDA's wire are those of `mbats live`. The bot is told the time of the newest tick, so that bars of
+five seconds come a few times a second and ticks, not the clock, complete them.
 """
 
 import threading
 import time
 import uuid
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-import backtrader as bt
 import numpy as np
 from live_bot import NO_LIMITS, EveryBar, Lease, NoPast
 from oandapyV20.endpoints.pricing import PricingInfo

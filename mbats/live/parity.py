@@ -8,6 +8,7 @@ import numpy as np
 
 from mbats.live.differences import NOTHING, Difference, Parts, Quotes, Reason, Report, split, total
 from mbats.live.intrabar import WithinBars
+from mbats.live.own_quote import explained
 from mbats.live.protocol import Fate
 from mbats.live.replay import (
     Expected,
@@ -197,12 +198,14 @@ class Comparison:
 
     def _both(self, expected: Expected, fills: Sequence[Row], root: str | None) -> Difference:
         instrument = self._session.instruments[expected.instrument]
-        parts, worst = Parts(), NOTHING
+        parts, worst, worst_fill = Parts(), NOTHING, fills[0]
         quotes = self._quotes.get(expected.instrument)
         for fill in fills:
             quote = None if quotes is None else quotes.at(fill["time"])
             part, slippage = split(fill, expected, quote, self._rate(fill))
-            parts, worst = parts + part, max(worst, slippage / instrument.pip, key=abs)
+            parts = parts + part
+            if abs(pips := slippage / instrument.pip) > abs(worst):
+                worst, worst_fill = pips, fill
         units = total(fill["units"] for fill in fills)
         reason, detail = _largest(parts), self._within.another_bar(expected.key)
         if detail:
@@ -215,12 +218,18 @@ class Comparison:
         if parts.unquoted:
             reason, detail = Reason.UNEXPLAINED, "no quote was recorded by the time of the fill"
         elif abs(worst) > self._tolerance:
-            reason = Reason.UNEXPLAINED
-            detail = f"filled {worst:.2f} pips from the recorded quote"
+            reason, detail = self._off_quote(worst_fill, worst)
         return Difference(
             expected.key, fills[0]["time"], expected.instrument, expected.side, expected.role,
             reason, detail, units, expected.units, _average(fills), expected.price, parts, worst,
         )  # fmt: skip
+
+    def _off_quote(self, fill: Row, pips: Decimal) -> tuple[Reason, str]:
+        name = fill["instrument"]
+        tolerance = self._tolerance * self._session.instruments[name].pip
+        said = explained(fill, self._quotes[name], self._rate(fill), tolerance)
+        about = f"filled {pips:.2f} pips from the recorded quote"
+        return (Reason.UNEXPLAINED, about) if said is None else (said[0], f"{about}: {said[1]}")
 
     def _units(self, expected: Expected, units: Decimal, root: str | None) -> tuple[Reason, str]:
         about = f"{units} units, not {expected.units}"

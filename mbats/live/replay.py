@@ -7,7 +7,7 @@ the backtest gets the key that the same decision has live, so that the two can b
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import new_class
 from typing import Any
