@@ -19,6 +19,7 @@ from oandapyV20.endpoints.pricing import PricingInfo
 from mbats.gcp.journal import ObjectJournal
 from mbats.gcp.objects import Objects
 from mbats.live.book import Book
+from mbats.live.heap import start_up_set_apart
 from mbats.live.inbox import Inbox, Stop
 from mbats.live.session import Assignment, prepare_live
 from mbats.live.store import LiveStore
@@ -162,7 +163,8 @@ def orders(settings, names, rate, seconds, subscription, producer):
             if not inbox.warm.acquire(timeout=60):
                 raise TimeoutError("the warming ticks did not come")
         making.go()
-        live.run()
+        with start_up_set_apart():
+            live.run()
         sent = making.sent()
         ticks.delete()
         ticks.stop()

@@ -24,6 +24,7 @@ from mbats.gcp.live_runs import LiveRuns, RowWriter
 from mbats.gcp.publisher import EventPublisher, Publisher
 from mbats.gcp.tickbus import TickSubscription
 from mbats.live.bot import Bot
+from mbats.live.heap import start_up_set_apart
 from mbats.live.inbox import Continued, Control, Inbox, Logged, LogReached, Stop, Suspending
 from mbats.live.mode import Mode, banner, require_mode
 from mbats.live.plan import Plan, Ports
@@ -78,6 +79,7 @@ def run_session(settings: Settings, asked: Session, say: Callable[[str], None]) 
         opened.callback(parts.lease.release)
         bot = Bot(parts.plan(), parts.ports())
         _take_signals(parts.inbox.put, opened)
+        opened.enter_context(start_up_set_apart())
         bot.run()
         return bot.run_id
 
