@@ -92,8 +92,7 @@ class Floor:
         line = wait_for(lambda: self.output("sim").strip())
         self.url, self.account = (json.loads(line)[name] for name in ("url", "account"))
         # A busy machine took its time to start it: the desk's clock goes by the broker's.
-        broker_time = datetime.fromisoformat(self.ask("/sim")["time"][:26] + "+00:00")
-        self.shift = (broker_time - datetime.now(UTC)).total_seconds()
+        self.shift = wait_for(self._steady_shift)
         if self._seed is None:
             self._market.start()
         if self._archives:
@@ -171,6 +170,18 @@ class Floor:
             f"time,instrument,bid,ask\n{first},{self.instrument},{self.bid},{self.bid}5\n"
         )
         return "--prices", str(prices)
+
+    def _steady_shift(self):
+        """Return how far the broker's clock is from the wall's, once it does not catch up."""
+
+        def shift():
+            broker = datetime.fromisoformat(self.ask("/sim")["time"][:26] + "+00:00")
+            return (broker - datetime.now(UTC)).total_seconds()
+
+        before = shift()
+        time.sleep(0.5)
+        after = shift()
+        return after if abs(after - before) < 0.1 else None
 
     def _quote(self):
         """Be the market: a price every 300 ms, wherever the test has moved it."""
