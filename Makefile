@@ -45,7 +45,7 @@ test: $(SETUP) $(CHECKOV) ## run every test that this machine can run
 
 .PHONY: chain
 chain: $(SETUP) ## the whole live chain by real processes on the wall's clock: minutes, on a quiet machine
-	@MBATS_WALL_CLOCK=1 $(BIN)/pytest -m wall_clock
+	@$(BIN)/pytest -m wall_clock
 
 SEEDS ?= 200
 .PHONY: faults

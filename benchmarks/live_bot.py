@@ -24,6 +24,7 @@ import numpy as np
 
 from mbats.live.book import Book
 from mbats.live.candles import Recent
+from mbats.live.heap import start_up_set_apart
 from mbats.live.inbox import Inbox, Stop
 from mbats.live.journal import FileJournal
 from mbats.live.ports import AccountState, Answer, LogPage, Outcome
@@ -212,7 +213,8 @@ def run(names, rate, seconds, granularity, *, fast, folder):
     )
     producer.start()
     used = time.thread_time()
-    live.run()
+    with start_up_set_apart():
+        live.run()
     used, wall = time.thread_time() - used, time.perf_counter() - begin
     producer.join()
     journal.close()

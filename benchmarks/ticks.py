@@ -1,57 +1,170 @@
-"""Ticks from streamer to subscriber through the Pub/Sub emulator, beside its own ceiling.
+"""Ticks through the Pub/Sub emulator, streamer to bot and tick to order, beside its own ceiling.
 
-Run: python benchmarks/ticks.py [--seconds 10] [--rates 100,1000]. Uses the running local stack
-(`mbats up`). In one run, in turns: bare google-cloud-pubsub (200 bytes, no schema, no parsing) and
-ours (Tick -> Avro JSON -> topic `ticks` -> filter, parse -> inbox), at the same rate, over as many
-ordering keys. Latency is from before publish to the item in the consumer's hands; the emulator
-delivers on a tick of some 50 ms.
+    .venv/bin/python benchmarks/ticks.py [--seconds 10] [--rounds 5] [--rates 100,1000]
+
+The peer is bare google-cloud-pubsub: 200 bytes, no schema, no parsing, the same rate, batching,
+flow control and ordering keys, into a queue. Ours is a Tick -> Avro JSON -> topic `ticks` ->
+filter, parse -> the bot's inbox -> store, bars, backtrader, rules, protocol -> an order at the
+simulator.
+Publishers run in a process of their own on both sides, as a streamer does. Latency is from before
+publish to the item in the consumer's hands (delivery), and to the moment that the order leaves
+(order); the write of the journal, which is the storage's, and the broker's answer are told apart.
+The emulator delivers on a tick of some 50 ms.
+
+Bare and ours take turns within each round, and the last lines are medians over the rounds of
+ours / bare: a machine that others use moves both. Starts and stops what it needs.
 """
 
 import argparse
 import itertools
 import json
+import multiprocessing
+import os
+import statistics
+import tempfile
 import time
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import numpy as np
 from google.cloud.pubsub_v1 import types
+from ticks_to_orders import orders
 
-from mbats.config import load
+from mbats.config import Settings
 from mbats.gcp import connection
 from mbats.gcp.publisher import BATCH_SECONDS, Publisher, TickPublisher
 from mbats.gcp.tickbus import FLOW_MESSAGES, TickSubscription
+from mbats.local.stack import EMULATOR_SERVICES, Stack
+from mbats.market import catalogue
 from mbats.market.tick import Tick
 
+CHECKOUT = Path(__file__).parents[1]
 PATIENCE_S = 60.0
-NAMES = tuple(f"BN{number:02d}_USD" for number in range(10))
-START = datetime(2026, 1, 1, tzinfo=UTC)
+LEAD_S = 0.5  # from the producer's readiness to its first message
+TICKS_A_SECOND = 4  # of one instrument, at OANDA's most
+MOST_NAMES = 60  # of one bot
+SERVICES = [service for service in EMULATOR_SERVICES if service.name != "bigquery"]
+START = datetime(2026, 11, 23, 12, tzinfo=UTC)  # a Monday noon
 _runs = itertools.count(time.time_ns())
 
 
-def paced(rate, seconds, send):
-    """Call ``send(number)`` at ``rate`` a second; return when each was sent, in seconds."""
-    count, began, sent = int(rate * seconds), time.perf_counter(), []
+def names_at(rate):
+    """The instruments of a bot with so many ticks a second: as many ordering keys."""
+    known = [n for n in catalogue.names() if n.endswith("_USD") and n != "EUR_USD"]
+    known += [n for n in catalogue.names() if not n.endswith("_USD")]
+    return ["EUR_USD", *known][: min(MOST_NAMES, max(1, int(rate / TICKS_A_SECOND)))]
+
+
+# The publishing side, in a process of its own.
+
+
+class BareSender:
+    """Google's client, with the options that ours has."""
+
+    def __init__(self, settings, topic, names):
+        self._topic, self._names, self._body = topic, names, b"x" * 200
+        self._client = connection.publisher_client(
+            settings,
+            batch_settings=types.BatchSettings(max_latency=BATCH_SECONDS),
+            publisher_options=types.PublisherOptions(enable_message_ordering=True),
+        )
+
+    def send(self, number):
+        name = self._names[number % len(self._names)]
+        self._client.publish(self._topic, self._body, name, n=str(number))
+
+    def close(self):
+        self._client.stop()
+
+
+class OurSender:
+    """The streamer's way out; ``step`` is how far the times of two ticks are apart."""
+
+    def __init__(self, settings, names, step, bid):
+        self._names, self._step, self._bid = names, step, bid
+        self._publisher = Publisher(settings)
+        self._ticks = TickPublisher(self._publisher, "benchmark")
+
+    def send(self, number):
+        bid = self._bid + Decimal(number % 7).scaleb(-5)
+        tick = Tick(
+            self._names[number % len(self._names)], START + self._step * (number + 1000), bid,
+            bid + Decimal("0.0001"), number + 1000, 1_000_000,
+        )  # fmt: skip
+        self._ticks.tick(tick, datetime.now(UTC))
+
+    def close(self):
+        self._publisher.close()
+
+
+def produce(make, arguments, warm, rate, seconds, pipe):
+    """Send ``warm`` messages, wait for the word, then send at ``rate``; tell when each was sent."""
+    sender = make(*arguments)
+    for number in range(-warm, 0):
+        sender.send(number)
+    pipe.send("warm")
+    pipe.recv()
+    count, began, sent = int(rate * seconds), time.perf_counter() + LEAD_S, []
     for number in range(count):
         wait = began + number / rate - time.perf_counter()
         if wait > 0:
             time.sleep(wait)
         sent.append(time.perf_counter())
-        send(number)
-    return np.array(sent)
+        sender.send(number)
+    sender.close()
+    pipe.send(sent)
 
 
-def received(queue, count):
+class Producer:
+    """A publishing process. Its clock is this one's: both read the machine's monotonic clock."""
+
+    def __init__(self, make, arguments, warm, rate, seconds):
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=produce, args=(make, arguments, warm, rate, seconds, theirs), daemon=True
+        )
+        self._process.start()
+        self._patience = seconds + PATIENCE_S
+        self._wait()
+
+    def go(self):
+        self._pipe.send("go")
+
+    def sent(self):
+        """Return when each message was sent."""
+        return np.array(self._wait())
+
+    def _wait(self):
+        if not self._pipe.poll(self._patience):
+            self._process.kill()
+            raise TimeoutError("the publishing process did not answer")
+        return self._pipe.recv()
+
+
+# The taking side.
+
+
+def collect(queue, count, seconds):
     """Return {number: when it came}, for ``count`` messages or what comes within the patience."""
-    got = {}
-    while len(got) < count:
+    got, deadline = {}, time.perf_counter() + seconds + PATIENCE_S
+    while len(got) < count and time.perf_counter() < deadline:
         try:
-            number, moment = queue.get(timeout=PATIENCE_S)
+            number, moment = queue.get(timeout=5.0)
         except Empty:
-            break
-        got.setdefault(number, moment)
+            continue
+        if number >= 0:
+            got.setdefault(number, moment)
     return got
+
+
+def warmed(queue, count):
+    """Take the warming messages: channels, threads and keys are open then."""
+    for _ in range(count):
+        queue.get(timeout=PATIENCE_S)
 
 
 def figures(sent, got):
@@ -61,110 +174,136 @@ def figures(sent, got):
         "sent": len(sent),
         "received": len(got),
         "per_s": round(len(got) / span, 1),
-        "p50_ms": round(float(np.percentile(late, 50)), 1),
-        "p99_ms": round(float(np.percentile(late, 99)), 1),
+        **percentiles(late),
     }
+
+
+def percentiles(milliseconds, prefix=""):
+    p50, p99 = np.percentile(milliseconds, [50, 99])
+    return {f"{prefix}p50_ms": round(float(p50), 2), f"{prefix}p99_ms": round(float(p99), 2)}
 
 
 def bare(settings, rate, seconds, ordered):
     """What Google's client and the emulator do by themselves."""
-    queue, run = SimpleQueue(), next(_runs)
-    options = types.PublisherOptions(enable_message_ordering=True)
-    publisher = connection.publisher_client(
-        settings,
-        batch_settings=types.BatchSettings(max_latency=BATCH_SECONDS),
-        publisher_options=options,
-    )
+    queue, run, names = SimpleQueue(), next(_runs), names_at(rate)
     client = connection.subscriber_client(settings)
-    topic = publisher.topic_path(settings.project, f"bare-{run}")
+    control = connection.publisher_client(settings)
+    topic = control.topic_path(settings.project, f"bare-{run}")
     path = client.subscription_path(settings.project, f"bare-{run}")
-    publisher.create_topic(name=topic)
-    wanted = {"name": path, "topic": topic, "enable_message_ordering": ordered}
-    client.create_subscription(request=wanted)
+    control.create_topic(name=topic)
+    client.create_subscription(
+        request={"name": path, "topic": topic, "enable_message_ordering": ordered}
+    )
 
     def take(message):
         queue.put((int(message.attributes["n"]), time.perf_counter()))
         message.ack()
 
-    flow = types.FlowControl(max_messages=FLOW_MESSAGES)
-    pulling = client.subscribe(path, take, flow_control=flow)
-    body = b"x" * 200
-    for name in NAMES:  # warm: channels, threads, keys
-        publisher.publish(topic, body, name, n="-1").result()
-    queue.get(timeout=PATIENCE_S)
-
-    def send(number):
-        publisher.publish(topic, body, NAMES[number % len(NAMES)], n=str(number))
-
-    sent = paced(rate, seconds, send)
-    got = received(_Numbered(queue), len(sent))
+    pulling = client.subscribe(
+        path, take, flow_control=types.FlowControl(max_messages=FLOW_MESSAGES)
+    )
+    producer = Producer(BareSender, (settings, topic, names), len(names), rate, seconds)
+    warmed(queue, len(names))
+    producer.go()
+    got = collect(queue, int(rate * seconds), seconds)
+    sent = producer.sent()
     pulling.cancel()
     pulling.exception(timeout=PATIENCE_S)
     client.delete_subscription(subscription=path)
-    publisher.delete_topic(topic=topic)
+    control.delete_topic(topic=topic)
     client.close()
     return figures(sent, got)
 
 
 def ours(settings, rate, seconds, ordered):
     """Tick to Tick, as streamer and bot do it."""
-    queue = SimpleQueue()
+    queue, names = SimpleQueue(), names_at(rate)
 
     def put(item):
         if isinstance(item, Tick):
-            queue.put((item.bid_liquidity, time.perf_counter()))
+            queue.put((item.bid_liquidity - 1000, time.perf_counter()))
 
-    publisher = Publisher(settings)
-    ticks = TickPublisher(publisher, "benchmark")
-    bot = TickSubscription(settings, f"bench-{next(_runs)}", NAMES, put, ordered=ordered)
+    bot = TickSubscription(settings, f"bench-{next(_runs)}", names, put, ordered=ordered)
     bot.start()
-    for name in NAMES:
-        ticks.tick(Tick(name, START, Decimal("1.1"), Decimal("1.2"), -1, None), START)
-    ticks.flush()
-    queue.get(timeout=PATIENCE_S)
-
-    def send(number):
-        moment = START + timedelta(microseconds=number + 1)
-        name = NAMES[number % len(NAMES)]
-        tick = Tick(name, moment, Decimal("1.10001"), Decimal("1.10013"), number, 1_000_000)
-        ticks.tick(tick, datetime.now(UTC))
-
-    sent = paced(rate, seconds, send)
-    got = received(_Numbered(queue), len(sent))
-    bot.delete()
-    bot.stop()
-    bot.join(PATIENCE_S)
-    publisher.close()
+    sender = (settings, names, timedelta(milliseconds=1), Decimal("1.1"))
+    producer = Producer(OurSender, sender, len(names), rate, seconds)
+    warmed(queue, len(names))
+    producer.go()
+    got = collect(queue, int(rate * seconds), seconds)
+    sent = producer.sent()
+    end(bot)
     return figures(sent, got)
 
 
-class _Numbered:
-    """A queue without the warming messages."""
+def end(bot):
+    bot.delete()
+    bot.stop()
+    bot.join(PATIENCE_S)
 
-    def __init__(self, queue):
-        self._queue = queue
 
-    def get(self, timeout):
-        while True:
-            item = self._queue.get(timeout=timeout)
-            if item[0] >= 0:
-                return item
+def to_orders(settings, rate, seconds, ordered):
+    """Tick to order: a whole bot behind the subscription, at a simulator of its own."""
+    names = names_at(rate)
+
+    def producer(step, bid):
+        return Producer(OurSender, (settings, names, step, bid), len(names), rate, seconds)
+
+    def subscription(put):
+        return TickSubscription(settings, f"bench-{next(_runs)}", names, put, ordered=ordered)
+
+    found = orders(settings, names, rate, seconds, subscription, producer)
+    return {
+        "orders": len(found.whole),
+        **percentiles(found.whole),
+        **percentiles(found.inside, "inside_"),
+        **percentiles(found.cpu, "cpu_"),
+        **percentiles(found.journal, "journal_"),
+        **percentiles(found.answer, "answer_"),
+    }
+
+
+WAYS = {"bare": bare, "delivery": ours, "order": to_orders}
+
+
+def compare(settings, rate, arguments):
+    """Run all ways in turns; print each, then the ratios."""
+    found = defaultdict(list)
+    for round_number in range(arguments.rounds):
+        for name, run in WAYS.items():
+            about = {"rate": rate, "round": round_number, "what": name}
+            one = run(settings, rate, arguments.seconds, not arguments.unordered)
+            found[name].append(one)
+            load = {"load": round(os.getloadavg()[0], 1)}
+            print(json.dumps(about | one | load), flush=True)
+    for name in ("delivery", "order"):
+        ratios = {key: ratio(found[name], found["bare"], key) for key in ("p50_ms", "p99_ms")}
+        print(json.dumps({"rate": rate, "median of ours / bare": name, **ratios}), flush=True)
+    inside = statistics.median(one["inside_p99_ms"] for one in found["order"])
+    print(json.dumps({"rate": rate, "inside the bot, p99_ms, median": inside}), flush=True)
+
+
+def ratio(ours, theirs, key):
+    return round(statistics.median(a[key] / b[key] for a, b in zip(ours, theirs, strict=True)), 3)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rates", default="100,1000")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--unordered", action="store_true", help="without ordering keys' order")
     arguments = parser.parse_args()
-    settings = load().settings
-    for rate in map(float, arguments.rates.split(",")):
-        for ordered in (True, False):
-            for round_number in range(arguments.rounds):
-                for name, run in (("bare", bare), ("ours", ours)):
-                    found = run(settings, rate, arguments.seconds, ordered)
-                    line = {"rate": rate, "ordered": ordered, "round": round_number, "what": name}
-                    print(json.dumps(line | found), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = Settings(
+            home=Path(folder), venvs=CHECKOUT / ".mbats" / "venvs", project="mbats-bench"
+        )
+        stack = Stack(wanted, SERVICES, any_ports=True)
+        try:
+            stack.up()
+            for rate in map(float, arguments.rates.split(",")):
+                compare(stack.running_settings(), rate, arguments)
+        finally:
+            stack.down()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What every test may ask for: the local stack, started once a session, and settings for it."""
 
 import json
-import os
 from pathlib import Path
 
 import psutil
@@ -19,15 +18,15 @@ hypothesis_settings.load_profile("desk")
 
 
 CHECKOUT = Path(__file__).parents[1]
-WALL_CLOCK = "MBATS_WALL_CLOCK"
+WALL_CLOCK = "wall_clock"
 OWNER = "owner.json"
 
 
-def pytest_collection_modifyitems(items):
-    """Leave out what needs minutes of real time on a quiet machine, and say so."""
-    if not os.environ.get(WALL_CLOCK):
+def pytest_collection_modifyitems(config, items):
+    """Leave out what needs minutes of real time, unless it is asked for by its mark; say so."""
+    if WALL_CLOCK not in config.getoption("markexpr"):
         for item in items:
-            if item.get_closest_marker("wall_clock"):
+            if item.get_closest_marker(WALL_CLOCK):
                 reason = "NOT RUN: REAL PROCESSES ON THE WALL'S CLOCK. Run it with: make chain"
                 item.add_marker(pytest.mark.skip(reason=reason))
 

@@ -24,6 +24,7 @@ from mbats.gcp.live_runs import LiveRuns, RowWriter
 from mbats.gcp.publisher import EventPublisher, Publisher
 from mbats.gcp.tickbus import TickSubscription
 from mbats.live.bot import Bot
+from mbats.live.heap import start_up_set_apart
 from mbats.live.inbox import Continued, Control, Inbox, Logged, LogReached, Stop, Suspending
 from mbats.live.mode import Mode, banner, require_mode
 from mbats.live.plan import Plan, Ports
@@ -78,6 +79,7 @@ def run_session(settings: Settings, asked: Session, say: Callable[[str], None]) 
         opened.callback(parts.lease.release)
         bot = Bot(parts.plan(), parts.ports())
         _take_signals(parts.inbox.put, opened)
+        opened.enter_context(start_up_set_apart())
         bot.run()
         return bot.run_id
 
@@ -98,7 +100,9 @@ class _Parts:
         self.at_broker = settings.model_copy(update={"oanda_account": asked.account})
         self._market: Put = self.inbox.put
         if asked.mode is Mode.PAPER:
-            paper = opened.enter_context(paper_account(settings, asked.account, names))
+            paper = opened.enter_context(
+                paper_account(settings, asked.account, names, now=self._clock.now)
+            )
             self.at_broker = paper.settings
             self._market = _priced(paper.price, self.inbox.put)
         self.lease = ObjectLease(self._desk.objects, f"account-{asked.account}")

@@ -85,7 +85,6 @@ class LiveBroker(bt.broker.BrokerBase):  # type: ignore[misc]
         """Take the feeds: the finest of an instrument trades it."""
         super().start()
         self.startingcash = self.getcash()
-        self._decisions.since = self._store.clock.now()
         coarse_first = sorted(
             self.cerebro.datas, key=lambda f: (f._timeframe, f._compression), reverse=True
         )

@@ -1,13 +1,14 @@
 """What strategies saw and decided, bar by bar, as rows of ``risk.signal``.
 
 A replay of the recorded ticks says what should have been decided; these rows say on which bar it
-was, when, and at which price. Together they prove a missed tick and name latency.
+was, when, and at which price. Together they prove a missed tick and name latency. The bars of the
+past that a strategy warmed up with are rows, too: no tick of the session says what they were.
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,8 +16,6 @@ from mbats.backtest.signals import indicator_lines
 from mbats.live.events import Row, nine
 from mbats.live.feed import FeedBar, LiveFeed
 from mbats.trading.risk.context import Quote
-
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 Tell = Callable[[Row], None]
 
@@ -26,10 +25,9 @@ def nobody(row: Row) -> None:
 
 
 class Decisions:
-    """Notes each bar that ended after ``since`` once, with what was decided on it."""
+    """Notes each bar once, with what was decided on it."""
 
     def __init__(self, tell: Tell) -> None:
-        self.since = _LONG_AGO
         self._tell = tell
         self._noted: dict[LiveFeed, datetime] = {}
         self._lines: dict[LiveFeed, dict[str, Any]] = {}
@@ -56,8 +54,8 @@ class Decisions:
         """Note the bars that are new to ``strategy``; None where it was not asked about them."""
         for feed in strategy.datas:
             bar: FeedBar | None = feed.bar
-            known = self._noted.get(feed, self.since)
-            if bar is None or bar.end <= known:
+            known = self._noted.get(feed)
+            if bar is None or (known is not None and bar.end <= known):
                 continue
             self._noted[feed] = bar.end
             self._tell(self._row(strategy, feed, bar, name, decided_at, quote(feed.instrument)))

@@ -17,7 +17,7 @@ from enum import StrEnum
 import numpy as np
 
 from mbats.live.replay import Expected, Row
-from mbats.market.newyork import instant, to_micros
+from mbats.market.newyork import instant, to_datetime, to_micros
 from mbats.market.tick import Ticks
 
 _DIGITS = 120  # enough for a price times units times a rate to stay exact
@@ -137,6 +137,18 @@ class Quotes:
         index = int(np.searchsorted(self._time, instant(moment), side="right")) - 1
         if index < 0:
             return None
+        return self._quote(index)
+
+    def last_at_mid(self, mid: Decimal, since: datetime, until: datetime) -> datetime | None:
+        """Return when the mid price was ``mid`` last in [since, until]; None if it was not."""
+        first = int(np.searchsorted(self._time, instant(since), side="left"))
+        end = int(np.searchsorted(self._time, instant(until), side="right"))
+        for index in range(end - 1, first - 1, -1):
+            if sum(self._quote(index)) / 2 == mid:
+                return to_datetime(self._time[index])
+        return None
+
+    def _quote(self, index: int) -> tuple[Decimal, Decimal]:
         bid, ask = float(self._bid[index]), float(self._ask[index])
         return Decimal(repr(bid)), Decimal(repr(ask))
 

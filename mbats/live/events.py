@@ -83,7 +83,7 @@ class EventWriter:
             "side": _side(fill.units),
             "units": abs(fill.units),
             "price": fill.price,
-            "mid_price": None,
+            "mid_price": fill.mid_price,
             "spread_cost": fill.half_spread_cost,
             "slippage_cost": _slippage(order, fill),
             "commission": fill.commission,

@@ -8,8 +8,18 @@ import numpy as np
 
 from mbats.live.differences import NOTHING, Difference, Parts, Quotes, Reason, Report, split, total
 from mbats.live.intrabar import WithinBars
-from mbats.live.protocol import Fate
-from mbats.live.replay import Expected, Row, Session, joined, replay, tick_bars, until
+from mbats.live.own_quote import explained
+from mbats.live.replay import (
+    Expected,
+    Row,
+    Session,
+    first_decision,
+    joined,
+    replay,
+    tick_bars,
+    until,
+)
+from mbats.live.told import Told
 from mbats.live.trader import ENTRY_LIFETIME
 from mbats.market.bars import Bars
 from mbats.market.newyork import instant, to_datetime
@@ -60,6 +70,7 @@ class Comparison:
         self._missed = missed_bars(session)
         self._asked = {(row["instrument"], row["known_at"]): row for row in session.signals}
         self._asked_about = {row["instrument"] for row in session.signals}
+        self._told = Told(session, self._asked_at, bars_kept=on_seen is not None)
         self._live_position: dict[str, Decimal] = {}
         self._replay_position: dict[str, Decimal] = {}
         self._root: dict[str, str] = {}  # why the positions differ, by instrument
@@ -139,7 +150,7 @@ class Comparison:
         )  # fmt: skip
 
     def _only_replay(self, expected: Expected, root: str | None) -> Difference:
-        told = self._told(expected) or self._not_asked(expected)
+        told = self._told.why(expected) or self._not_asked(expected)
         because = self._because(expected.key, expected.instrument, expected.decided_at, root)
         reason, detail = Reason.UNEXPLAINED, "no live order and nobody said why"
         if told is not None:
@@ -188,12 +199,14 @@ class Comparison:
 
     def _both(self, expected: Expected, fills: Sequence[Row], root: str | None) -> Difference:
         instrument = self._session.instruments[expected.instrument]
-        parts, worst = Parts(), NOTHING
+        parts, worst, worst_fill = Parts(), NOTHING, fills[0]
         quotes = self._quotes.get(expected.instrument)
         for fill in fills:
             quote = None if quotes is None else quotes.at(fill["time"])
             part, slippage = split(fill, expected, quote, self._rate(fill))
-            parts, worst = parts + part, max(worst, slippage / instrument.pip, key=abs)
+            parts = parts + part
+            if abs(pips := slippage / instrument.pip) > abs(worst):
+                worst, worst_fill = pips, fill
         units = total(fill["units"] for fill in fills)
         reason, detail = _largest(parts), self._within.another_bar(expected.key)
         if detail:
@@ -206,12 +219,18 @@ class Comparison:
         if parts.unquoted:
             reason, detail = Reason.UNEXPLAINED, "no quote was recorded by the time of the fill"
         elif abs(worst) > self._tolerance:
-            reason = Reason.UNEXPLAINED
-            detail = f"filled {worst:.2f} pips from the recorded quote"
+            reason, detail = self._off_quote(worst_fill, worst)
         return Difference(
             expected.key, fills[0]["time"], expected.instrument, expected.side, expected.role,
             reason, detail, units, expected.units, _average(fills), expected.price, parts, worst,
         )  # fmt: skip
+
+    def _off_quote(self, fill: Row, pips: Decimal) -> tuple[Reason, str]:
+        name = fill["instrument"]
+        tolerance = self._tolerance * self._session.instruments[name].pip
+        said = explained(fill, self._quotes[name], self._rate(fill), tolerance)
+        about = f"filled {pips:.2f} pips from the recorded quote"
+        return (Reason.UNEXPLAINED, about) if said is None else (said[0], f"{about}: {said[1]}")
 
     def _units(self, expected: Expected, units: Decimal, root: str | None) -> tuple[Reason, str]:
         about = f"{units} units, not {expected.units}"
@@ -228,50 +247,10 @@ class Comparison:
             return Reason.SIZING, f"{about}: the sizer {self._session.sizer} goes by account value"
         return Reason.UNEXPLAINED, about
 
-    def _told(self, expected: Expected) -> tuple[Reason, str] | None:
-        """Return what the session said about an order that did not fill."""
-        own = {expected.key, parent_key(expected.key)}
-        events = [
-            e for e in self._session.events if e["order_key"] in own and e["code"] != Fate.PLACED
-        ]
-        events.sort(key=lambda e: (e["severity"] == "info", e["time"]))
-        for event in events:
-            return Reason.DENIED, f"{event['code']}: {event['detail']}"
-        for order in self._session.orders:
-            if order["order_key"] == expected.key and order["event"] in _ENDS:
-                return Reason.DENIED, f"{order['event']}: {order['reason'] or 'no reason given'}"
-        return self._told_without_key(expected)
-
-    def _told_without_key(self, expected: Expected) -> tuple[Reason, str] | None:
-        """Return what was said within the decision's window: an order that never had a key."""
-        start = to_datetime(
-            self._session.granularity.bar_start(
-                instant(expected.decided_at) - np.timedelta64(1, "us")
-            )
-        )
-        window = max(timedelta(seconds=10), (expected.decided_at - start) / 60)
-        for event in self._session.events:
-            about = (event["order_key"], event["instrument"])
-            late = event["time"] - expected.decided_at
-            if about == (None, expected.instrument) and timedelta(0) <= late <= window:
-                ticks = event["code"] == "LATE_TICKS"
-                reason = Reason.MISSED_TICK if ticks else Reason.DENIED
-                return reason, f"{event['code']}: {event['detail']}"
-        return self._told_of_sibling(expected)
-
-    def _told_of_sibling(self, expected: Expected) -> tuple[Reason, str] | None:
-        """Return what was said of another order of the same decision: it kept this one back.
-
-        Its answer may have been waited for, so what was said by the next bar's end counts.
-        """
-        next_end = self._session.granularity.end_of(expected.decided_at)
-        window = max(next_end - expected.decided_at, 2 * ENTRY_LIFETIME)
-        for event in self._session.events:
-            late = event["time"] - expected.decided_at
-            about = event["instrument"] == expected.instrument and event["severity"] != "info"
-            if about and event["order_key"] and timedelta(0) <= late <= window:
-                return Reason.DENIED, f"{event['code']} of {event['order_key']}: {event['detail']}"
-        return None
+    def _asked_at(self, expected: Expected) -> datetime:
+        row = self._asked.get((expected.instrument, expected.decided_at))
+        at: datetime = (row and row["decided_at"]) or expected.decided_at
+        return at
 
     def _not_asked(self, expected: Expected) -> tuple[Reason, str] | None:
         """Return why the strategy was never asked about the bar of a decision; None if it was."""
@@ -321,7 +300,6 @@ class Comparison:
 
 
 _INSTANT = timedelta(microseconds=1)
-_ENDS = ("rejected", "expired", "canceled")
 _DECIDED = (Role.ENTRY, Role.EXIT)  # legs go with their entry
 _SETTLING = timedelta(seconds=5)  # a bar that ends so shortly before the session may not be seen
 _PRICE_REASONS = (Reason.SPREAD, Reason.SLIPPAGE, Reason.LATENCY)
@@ -330,7 +308,8 @@ _PRICE_REASONS = (Reason.SPREAD, Reason.SLIPPAGE, Reason.LATENCY)
 def missed_bars(session: Session) -> list[tuple[str, datetime]]:
     """Return instrument and end of the session's bars that its recorded ticks make otherwise."""
     found: list[tuple[datetime, str]] = []
-    began, ended = session.run["started_at"], session.run["ended_at"] - _SETTLING
+    began = first_decision(session.run, session.signals)
+    ended = session.run["ended_at"] - _SETTLING
     for name, bars in tick_bars(session).items():
         seen = session.seen.get(name)
         if seen is None:

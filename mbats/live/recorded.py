@@ -12,7 +12,7 @@ from mbats.backtest.assumptions import Costs
 from mbats.backtest.inputs import MarketData, conversion_for
 from mbats.backtest.result import RunResult
 from mbats.errors import ConfigError, DataError
-from mbats.live.replay import Row, Session, tick_bars
+from mbats.live.replay import Row, Session, first_decision, tick_bars, until
 from mbats.market import catalogue
 from mbats.market.bars import Bars, Ohlc, bars_from_table
 from mbats.market.granularity import Granularity
@@ -83,11 +83,23 @@ def load_session(
     vendor = choice.vendor or run["vendor"]
     names = list(choice.instruments or _traded(run).get(loaded.name) or run["instruments"])
     granularity = Granularity.parse(str(run["granularity"]))
-    began = granularity.start_of(run["started_at"])
+    signals = [r for r in stored.tables["signal"].to_pylist() if r["instrument"] in names]
+    seen = _seen(signals, names, granularity, vendor)
+    began = granularity.start_of(first_decision(run, signals))
     lead = timedelta(microseconds=granularity.micros or 0) * WARM_UP_BARS + _QUIET
-    since = began if granularity.value in STORED else began - lead
+    warm_up = {
+        **_warm_up(master, names, granularity, vendor, began, lead),
+        **{name: past for name, bars in seen.items() if len(past := until(bars, began))},
+    }
     described = {i.name: i for i in master.instruments(vendor)}
-    tables = {name: master.ticks(name, vendor, since, run["ended_at"]) for name in names}
+    tables = {
+        name: master.ticks(
+            name, vendor,
+            began if name in warm_up or granularity.value in STORED else began - lead,
+            run["ended_at"],
+        )
+        for name in names
+    }  # fmt: skip
     made = Session(
         run={**run, "vendor": vendor},
         loaded=loaded,
@@ -96,9 +108,9 @@ def load_session(
         instruments={n: described.get(n) or catalogue.instrument(n) for n in names},
         ticks={n: ticks_from_table(table) for n, table in tables.items() if table.num_rows},
         conversion=Conversion(str(run["account_currency"]), {}),
-        warm_up=_warm_up(master, names, granularity, vendor, began, lead),
-        seen=_seen(stored, names, granularity, vendor),
-        signals=stored.tables["signal"].to_pylist(),
+        warm_up=warm_up,
+        seen=seen,
+        signals=signals,
         costs=Costs(slippage_pips=choice.slippage_pips),
         fills=stored.tables["fill"].to_pylist(),
         orders=stored.tables["order_event"].to_pylist(),
@@ -179,12 +191,12 @@ def _warm_up(
 
 
 def _seen(
-    stored: RunResult, names: Sequence[str], granularity: Granularity, vendor: str
+    signals: Sequence[Row], names: Sequence[str], granularity: Granularity, vendor: str
 ) -> dict[str, Bars]:
-    """Return the bars that the session kept beside its signals."""
+    """Return the bars that the session kept beside its signals, its warm-up among them."""
     found = {}
     for name in names:
-        rows = [r for r in stored.tables["signal"].to_pylist() if r["instrument"] == name]
+        rows = [r for r in signals if r["instrument"] == name]
         bars = {row["time"]: row for row in rows if row["close"] is not None}
         if not bars:
             continue

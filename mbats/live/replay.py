@@ -7,7 +7,7 @@ the backtest gets the key that the same decision has live, so that the two can b
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import new_class
 from typing import Any
@@ -108,9 +108,10 @@ def replay(session: Session, bars: Mapping[str, Bars] | None = None) -> list[Exp
     fresh = tick_bars(session) if bars is None else bars
     whole = [joined(session.warm_up.get(n), fresh.get(n), n) for n in session.instruments]
     run = session.run
+    first = first_decision(run, session.signals)
     loaded = replace(
         session.loaded,
-        strategy=_deciding_within(session.loaded.strategy, _first(session), run["ended_at"]),
+        strategy=_deciding_within(session.loaded.strategy, first, run["ended_at"]),
     )
     spec = BacktestSpec(
         strategies=[loaded],
@@ -139,12 +140,13 @@ def tick_bars(session: Session) -> dict[str, Bars]:
     }
 
 
-def _first(session: Session) -> datetime:
-    """Return when the first bar to decide on must have ended: a bot that starts within a moment of
-    a bar's end still decides on it."""
-    asked = [row["known_at"] for row in session.signals if row["decided_at"] is not None]
-    began: datetime = session.run["started_at"]
-    first: datetime = min([began, *(at - timedelta(microseconds=1) for at in asked)])
+def first_decision(run: Row, signals: Sequence[Row]) -> datetime:
+    """Return when the first bar to decide on must have begun, or the session, where that is first.
+
+    A bot that starts within a moment of a bar's end still decides on it.
+    """
+    asked = [row["time"] for row in signals if row["decided_at"] is not None]
+    first: datetime = min([run["started_at"], *asked])
     return first
 
 

@@ -72,7 +72,8 @@ class OrderFilled(Transaction):
 
     ``units`` are signed. Money is in account currency. ``reason`` is the broker's word for why
     (a market order, a stop loss, a margin close-out). ``over`` tells that the order ended with it,
-    however much of it was left: one that may only reduce fills no more than there is.
+    however much of it was left: one that may only reduce fills no more than there is. ``mid_price``
+    is the middle of what the broker quoted just then, where it says so.
     """
 
     order_id: int
@@ -90,6 +91,7 @@ class OrderFilled(Transaction):
     closed: tuple[TradePart, ...] = ()
     reduced: TradePart | None = None
     conversion_rate: Decimal | None = None
+    mid_price: Decimal | None = None
     over: bool = False
 
 

@@ -273,6 +273,7 @@ def _fill(wire: Json, base: dict[str, Any]) -> OrderFilled:
         closed=tuple(_part(part, wire) for part in wire.get("tradesClosed") or ()),
         reduced=_part(reduced, wire) if reduced else None,
         conversion_rate=_conversion_rate(wire, realised),
+        mid_price=_mid_price(wire.get("fullPrice") or {}),
         over=True,  # an OANDA order has one fillingTransactionID: a fill ends it
     )
 
@@ -293,6 +294,14 @@ def _conversion_rate(wire: Json, realised: Decimal) -> Decimal | None:
     factors = wire.get("homeConversionFactors") or {}
     nested = (factors.get(f"{side}QuoteHome") or {}).get("factor")
     return _optional(nested or wire.get(f"{side}QuoteHomeConversionFactor"))
+
+
+def _mid_price(full: Json) -> Decimal | None:
+    """Return the middle of the best bid and ask; None where a side is empty."""
+    bids, asks = full.get("bids"), full.get("asks")
+    if not bids or not asks:
+        return None
+    return (Decimal(bids[0]["price"]) + Decimal(asks[0]["price"])) / 2
 
 
 def _net(position: Json) -> Decimal:

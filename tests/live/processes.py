@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import uuid
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ import requests
 
 from mbats import schemas
 from mbats.desk import Desk
+from mbats.desk.switch import kill_switch
 from mbats.gcp.control import ControlObject
 from mbats.gcp.tables import apply_tables
 from mbats.gcp.views import FOLDER, apply_views
@@ -55,10 +57,16 @@ def wait_for(what, seconds=PATIENCE_SECONDS):
 
 
 class Floor:
-    """One simulated broker with a desk of processes around it. Use it in a ``with`` statement."""
+    """One simulated broker with a desk of processes around it. Use it in a ``with`` statement.
 
-    def __init__(self, settings, folder):
+    Prices are where the test moves :attr:`bid`, or with a ``seed`` those of the simulator's walk.
+    """
+
+    def __init__(self, settings, folder, instrument="EUR_USD", seed=None, archives=True):
         self.folder = folder
+        self.instrument = instrument
+        self._seed = seed
+        self._archives = archives
         unique = uuid.uuid4().hex[:8]
         names = {"risk": f"risk_{unique}", "security_master": f"sm_{unique}"}
         self.settings = settings.model_copy(update=names)
@@ -76,24 +84,26 @@ class Floor:
             apply_views(desk.warehouse, FOLDER)
             for bucket in desk.objects.missing_buckets():
                 desk.objects.make_bucket(bucket)
-        prices = self.folder / "prices.csv"
-        first = (NOON - timedelta(seconds=5)).isoformat()
-        prices.write_text(f"time,instrument,bid,ask\n{first},EUR_USD,{self.bid},{self.bid}5\n")
         started = self.now() - timedelta(seconds=1)
         # The stores are the test session's: an account of its own keeps this desk apart.
         self.start("sim", "sim", "--json", "--account", f"101-001-{self._number:07d}-001",
-                   "--instruments", "EUR_USD", "--prices", str(prices),
-                   "--start", started.isoformat())  # fmt: skip
+                   "--instruments", self.instrument, "--start", started.isoformat(),
+                   *self._prices())  # fmt: skip
         line = wait_for(lambda: self.output("sim").strip())
         self.url, self.account = (json.loads(line)[name] for name in ("url", "account"))
-        self._market.start()
-        self.start("archive", "archive")
-        self.start("stream", "stream", "--instruments", "EUR_USD")
+        # A busy machine took its time to start it: the desk's clock goes by the broker's.
+        self.shift = wait_for(self._steady_shift)
+        if self._seed is None:
+            self._market.start()
+        if self._archives:
+            self.start("archive", "archive")
+        self.start("stream", "stream", "--instruments", self.instrument)
         return self
 
     def __exit__(self, *_):
         self._closing.set()
-        self._market.join(20)
+        if self._market.is_alive():
+            self._market.join(20)
         for child in self._children.values():
             if child.poll() is None:
                 child.send_signal(signal.SIGCONT)
@@ -130,18 +140,18 @@ class Floor:
         self._children[name] = child
         return child
 
-    def run(self, *arguments):
+    def run(self, *arguments, seconds=120):
         """Run a command to its end; return its exit code, its JSON and its errors."""
         done = subprocess.run(
             self.command(*arguments, "--json"), env=self.environment(), capture_output=True,
-            text=True, timeout=120, check=False,
+            text=True, timeout=seconds, check=False,
         )  # fmt: skip
         document = json.loads(done.stdout) if done.stdout.strip() else None
         return done.returncode, document, done.stderr
 
     def bot(self, *arguments):
         return self.start(
-            "bot", "live", str(self.folder / "holding.py"), "--instruments", "EUR_USD",
+            "bot", "live", str(self.folder / "holding.py"), "--instruments", self.instrument,
             "--granularity", "S5", "--practice", "--until", (NOON + timedelta(hours=3)).isoformat(),
             "--limit", "price-age=30", *arguments,
         )  # fmt: skip
@@ -151,12 +161,34 @@ class Floor:
 
     # The broker.
 
+    def _prices(self):
+        """Return the options that say where the simulator's prices come from."""
+        if self._seed is not None:
+            return "--seed", str(self._seed)
+        prices, first = self.folder / "prices.csv", (NOON - timedelta(seconds=5)).isoformat()
+        prices.write_text(
+            f"time,instrument,bid,ask\n{first},{self.instrument},{self.bid},{self.bid}5\n"
+        )
+        return "--prices", str(prices)
+
+    def _steady_shift(self):
+        """Return how far the broker's clock is from the wall's, once it does not catch up."""
+
+        def shift():
+            broker = datetime.fromisoformat(self.ask("/sim")["time"][:26] + "+00:00")
+            return (broker - datetime.now(UTC)).total_seconds()
+
+        before = shift()
+        time.sleep(0.5)
+        after = shift()
+        return after if abs(after - before) < 0.1 else None
+
     def _quote(self):
         """Be the market: a price every 300 ms, wherever the test has moved it."""
         with requests.Session() as api:
             while not self._closing.wait(0.3):
                 body = {
-                    "instrument": "EUR_USD", "bids": str(self.bid),
+                    "instrument": self.instrument, "bids": str(self.bid),
                     "asks": str(self.bid + Decimal("0.00010")),
                 }  # fmt: skip
                 api.post(f"{self.url}/sim/price", json=body, timeout=10)
@@ -189,6 +221,16 @@ class Floor:
     def state(self):
         with Desk(self.settings) as desk:
             return ControlObject(desk.objects, self.account).read()[0]
+
+    @contextmanager
+    def switch(self):
+        """Yield the kill switch of the account in this process: no start of a process is waited
+        for."""
+        at_broker = {
+            "oanda_environment": "sim", "oanda_endpoint": self.url, "oanda_account": self.account,
+        }  # fmt: skip
+        with Desk(self.settings.model_copy(update=at_broker)) as desk:
+            yield kill_switch(desk, self.account, "test")
 
     def query(self, sql):
         with Desk(self.settings) as desk:

@@ -120,3 +120,14 @@ def test_a_session_that_fails_keeps_what_it_began_and_ended_with():
     assert row["starting_cash"] == 100_000
     assert row["ending_value"] > 0
     assert row["ended_at"] >= START
+
+
+def test_every_fill_says_between_which_prices_it_was_made():
+    house = House()
+    house.run(ticks_at(CLOSES), strategy=Round)
+    fills = [e.row for e in house.sink.stored if e.table == "fill"]
+    for row in fills:
+        half = row["spread_cost"] / row["units"]
+        assert half == Decimal("0.00005")
+        assert row["mid_price"] == row["price"] - (half if row["side"] == "buy" else -half)
+    assert len(fills) == 2

@@ -1,5 +1,6 @@
 """What a live strategy saw and decided is kept, and proves what parity says about it."""
 
+import random
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -21,7 +22,7 @@ from mbats.strategy.loading import load_strategy
 from tests.live.house import House
 from tests.live.rig import MINUTE, START, Tick, columns, ticks_at
 
-SECOND = timedelta(seconds=1)
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 FILE = '''
 import backtrader as bt
 
@@ -222,3 +223,69 @@ def test_a_bar_that_came_too_late_to_decide_on_is_named(file):
     found = report(house, ticks, file)
     assert found.differences[0].reason is Reason.LATE_BAR
     assert "12:02:00" in found.differences[0].detail
+
+
+CROSSING = '''
+import backtrader as bt
+
+class Crossing(bt.Strategy):
+    """Always in the market, on the side of a mean that only a long past makes right."""
+
+    def __init__(self):
+        self.mean = bt.indicators.EMA(self.data.close, period=8)
+
+    def next(self):
+        if self.position.size:
+            self.close()
+        if self.data.close[0] > self.mean[0]:
+            self.buy()
+        else:
+            self.sell()
+'''
+
+
+def crossing(tmp_path, after_the_bar):
+    """A session that warmed up on an hour of candles; no tick of before its start is recorded.
+
+    It starts ``after_the_bar`` that ended at START.
+    """
+    path = tmp_path / "crossing.py"
+    path.write_text(CROSSING)
+    rng = random.Random(4)
+    closes = [f"{1.1 + rng.randint(-40, 40) / 1e4:.4f}" for _ in range(70)]
+    ticks = [replace(t, time=t.time - HOUR) for t in ticks_at(closes)]
+    now = [t for t in ticks if t.time >= START]
+    house = House()
+    house.clock.time += after_the_bar
+
+    def past(after):
+        bars = aggregate(columns(ticks), "M1", "test", until=house.clock.now())
+        return Recent(bars, house.clock.now(), empty=True) if after is None else None
+
+    house.past.recents["EUR_USD"] = past
+    house.run(now, strategy=load_strategy(str(path)))
+    return house, now, path
+
+
+def test_what_a_session_warmed_up_with_is_kept_and_its_replay_begins_with_it(tmp_path):
+    house, ticks, path = crossing(tmp_path, after_the_bar=timedelta(seconds=15))
+    warm = [row for row in signals(house) if row["known_at"] <= START]
+    assert len(warm) == 60
+    found = report(house, ticks, path)
+    assert len(found.differences) > 8
+    assert {d.reason for d in found.differences} <= {Reason.SAME, Reason.LATENCY}
+    # Without it the replay has no mean for eight bars, and another one after.
+    house.rows = [(table, row) for table, row in house.rows if row not in warm]
+    assert not report(house, ticks, path).parity
+
+
+def test_a_decision_on_a_bar_that_ended_before_the_session_began_says_that_it_is_not_recorded(
+    tmp_path,
+):
+    house, ticks, path = crossing(tmp_path, after_the_bar=timedelta(seconds=4))
+    decided = [row["known_at"] for row in signals(house) if row["decided_at"] is not None]
+    assert decided[0] == START
+    found = report(house, [t for t in ticks if t.time > START + MINUTE], path)
+    assert found.bars_missed[0] == ("EUR_USD", START)
+    assert Reason.MISSED_TICK in {d.reason for d in found.differences}
+    assert found.parity

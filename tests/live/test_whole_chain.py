@@ -121,14 +121,14 @@ def test_a_frozen_bot_is_flattened_by_another_process_and_wakes_halted_and_fence
 def test_a_frozen_bot_that_wakes_in_time_finds_itself_halted_and_sends_nothing(floor):
     bot = floor.bot()
     wait_for(floor.holds_a_bracket)
-    bot.send_signal(signal.SIGSTOP)
-    code, _, errors = floor.run("flatten", "--yes", "--account", floor.account)
-    assert code == 0, errors
-    last = floor.log()[-1]["id"]
-    bot.send_signal(signal.SIGCONT)
+    with floor.switch() as switch:  # within this process: the bot must not lose its lease meanwhile
+        bot.send_signal(signal.SIGSTOP)
+        assert switch.flatten("drill", timedelta(seconds=5)).flat
+        last = floor.log()[-1]["id"]
+        bot.send_signal(signal.SIGCONT)
     wait_for(lambda: "BOT_CONTINUED" in floor.output("bot", "err"))
-    heartbeats = floor.output("bot", "err").count("KILL_SWITCH")
-    wait_for(lambda: floor.output("bot", "err").count("KILL_SWITCH") > heartbeats)
+    denials = floor.output("bot", "err").count("KILL_SWITCH")
+    wait_for(lambda: floor.output("bot", "err").count("KILL_SWITCH") > denials)
     assert floor.log()[-1]["id"] == last, "it sent nothing"
     bot.send_signal(signal.SIGTERM)
     assert bot.wait(PATIENCE_SECONDS) == 0, floor.output("bot", "err")[-3000:]

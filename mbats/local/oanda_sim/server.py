@@ -123,18 +123,21 @@ class Server:
         self._anchor = (time.monotonic(), self.engine.now_ns)
 
     def _catch_up(self) -> None:
-        """Tell the engine the time; where it cannot keep up, time slips rather than jumps."""
+        """Tell the engine the time, a step at most, so that requests get their turn.
+
+        An accelerated engine that cannot keep up lets its time slip. At the wall's own pace it
+        lags for a moment on a busy machine and must not stay behind: everybody else's clock has
+        gone on, and would find its prices older and older.
+        """
         speed = self.engine.config.speed
         if not speed:
             return
         wall, began = self._anchor
         until = began + int((time.monotonic() - wall) * speed * SECOND)
         most = self.engine.now_ns + int(_LONGEST_STEP * speed * SECOND)
-        if until > most:
-            self.engine.advance(most)
+        self.engine.advance(min(until, most))
+        if until > most and speed > 1:
             self._set_anchor()
-        else:
-            self.engine.advance(until)
 
     async def _pace(self) -> None:
         while True:

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -25,6 +26,7 @@ from mbats.local.oanda_sim import (
 )
 from mbats.market.bars import BAR_SCHEMA
 
+START = datetime(2026, 9, 23, 14, tzinfo=UTC)
 HEADERS = {"Authorization": "Bearer t"}
 MAIN = [sys.executable, "-c", "from mbats.cli.main import main; main()", "sim"]
 
@@ -33,6 +35,17 @@ def _control(running, path="", **body):
     url = f"{running.url}/sim{path}"
     answer = requests.post(url, json=body, timeout=5) if body else requests.get(url, timeout=5)
     return answer.status_code, answer.json()
+
+
+def test_at_the_pace_of_the_wall_a_clock_that_was_held_up_does_not_stay_behind():
+    with serve(SimConfig(specs=(spec_of("EUR_USD"),), start=START)) as running:
+        behind = lambda: running.call(lambda e: time.monotonic() - e.now_ns / 1e9)  # noqa: E731
+        before = behind()
+        running.call(lambda engine: time.sleep(2))  # the machine was busy with something else
+        patience = time.monotonic() + 60
+        while behind() - before > 1:
+            assert time.monotonic() < patience, "its prices are too old for everybody else"
+            time.sleep(0.05)
 
 
 def test_status_advance_price_halt_log_and_invariants(stepped):
@@ -106,7 +119,7 @@ def test_requests_beyond_the_rate_get_429():
 
 
 def test_the_clock_runs_as_fast_as_it_is_told():
-    config = SimConfig(speed=3600, start=datetime(2026, 9, 23, 14, tzinfo=UTC), walk_step_ms=60_000)
+    config = SimConfig(speed=3600, start=START, walk_step_ms=60_000)
     with serve(config) as running:
         first = running.call(lambda engine: engine.now_ns)
         while running.call(lambda engine: engine.now_ns) < first + 60 * 10**9:
@@ -117,7 +130,7 @@ def test_the_clock_runs_as_fast_as_it_is_told():
 def test_equal_seeds_and_requests_make_equal_logs():
     logs = []
     for _ in range(2):
-        config = SimConfig(seed=3, speed=0, start=datetime(2026, 9, 23, 14, tzinfo=UTC))
+        config = SimConfig(seed=3, speed=0, start=START)
         with serve(config) as running:
             for number in range(20):
                 running.advance(7)

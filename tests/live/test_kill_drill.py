@@ -1,0 +1,47 @@
+"""The kill drill: a real bot, frozen with a bracket open, and `mbats flatten` from outside."""
+
+import signal
+
+import pytest
+
+from mbats.trading.risk.context import TradingState
+from tests.live.processes import Floor, wait_for
+
+pytestmark = [pytest.mark.emulators, pytest.mark.slow]
+
+
+def test_a_frozen_bot_is_flattened_from_outside_and_sends_nothing_when_it_wakes(
+    settings, tmp_path, record_property
+):
+    with Floor(settings, tmp_path, archives=False) as floor:
+        bot = floor.bot()
+        wait_for(floor.holds_a_bracket)
+        bot.send_signal(signal.SIGSTOP)
+        before = int(floor.log()[-1]["id"])
+        code, report, errors = floor.run("flatten", "--yes", "--account", floor.account)
+        assert code == 0, errors
+        assert floor.flat()
+        assert floor.state().state is TradingState.HALTED
+        done = floor.log()[before:]
+        # One round was enough: one close, and the broker cancels the bracket's legs with it.
+        assert [step.partition(" (")[0] for step in report["done"]] == ["close EUR_USD"]
+        assert [t["type"] for t in done] == [
+            "MARKET_ORDER", "ORDER_FILL", "ORDER_CANCEL", "ORDER_CANCEL",
+        ]  # fmt: skip
+        assert {t["reason"] for t in done[2:]} == {"LINKED_TRADE_CLOSED"}
+        record_property("switch_seconds", report["seconds"])
+        print(f"flat and cancelled {report['seconds']:.2f} s after the switch began")
+        bot.send_signal(signal.SIGCONT)
+        wait_for(lambda: is_stopped_by_its_lease(bot) or is_denied_as_halted(floor))
+        assert len(floor.log()) == before + len(done), "it sent something"
+
+
+def is_stopped_by_its_lease(bot):
+    """Where the machine was so busy that the bot's lease ran out, it ends by itself."""
+    return bot.poll() == 5
+
+
+def is_denied_as_halted(floor):
+    """In time it reconciles, and every bar's order is denied from then on."""
+    _, woken, after = floor.output("bot", "err").partition("BOT_CONTINUED")
+    return woken and "KILL_SWITCH" in after
