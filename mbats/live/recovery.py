@@ -11,7 +11,7 @@ from typing import Any
 
 from mbats.errors import NotReadyError, RefusedError
 from mbats.live.book import Book, LogGapError
-from mbats.live.ports import Broker, Clock, Journal, Lease
+from mbats.live.ports import AccountState, Broker, Clock, Journal, Lease
 from mbats.live.reconcile import Mismatch, MismatchKind, mismatches, require_agreement
 from mbats.live.trader import Account, DayMarks, Publish, Told, Trader
 
@@ -81,6 +81,7 @@ def reconcile(trader: Trader, around: Surroundings) -> None:
     """Return when book and broker agree on everything. Raises :class:`RefusedError` otherwise."""
     for _ in range(_READS):
         state = _patiently(around, around.broker.state)
+        _require_same_currency(trader.account, state)
         _patiently(around, trader.protocol.catch_up)
         found = mismatches(trader.book, state, trader.protocol.known_keys)
         if not _moved_on(found):
@@ -144,6 +145,16 @@ def _require_same_account(account: Account, book: Book) -> None:
         raise RefusedError(
             f"The journal is of account {book.account}, not of {account.account}.",
             mend="give every account a journal of its own",
+        )
+
+
+def _require_same_currency(account: Account, state: AccountState) -> None:
+    """Every limit, worth and profit is in account currency: a wrong one makes them all wrong."""
+    if state.currency != account.currency:
+        raise RefusedError(
+            f"Account {state.account} is in {state.currency}, the desk counts in "
+            f"{account.currency}.",
+            mend=f"set MBATS_ACCOUNT_CURRENCY={state.currency}",
         )
 
 
