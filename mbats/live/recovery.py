@@ -4,16 +4,20 @@ The journal says what was sent, the newest checkpoint what was held, the broker'
 since. Only when the three agree with the account itself is a trader handed out.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from mbats.errors import NotReadyError, RefusedError
+from mbats.errors import DataError, NotReadyError, RefusedError
 from mbats.live.book import Book, LogGapError
+from mbats.live.compaction import compacted
 from mbats.live.ports import AccountState, Broker, Clock, Journal, Lease
 from mbats.live.reconcile import Mismatch, MismatchKind, mismatches, require_agreement
 from mbats.live.trader import Account, DayMarks, Publish, Told, Trader
+
+log = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 1.0
 PATIENCE = timedelta(minutes=5)
@@ -24,7 +28,10 @@ _READS = 20  # of an account whose log goes on while it is read
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a recovery works with. ``sleep`` takes seconds."""
+    """What a recovery works with. ``sleep`` takes seconds.
+
+    ``proven`` returns the account where its last proof ended, None before the first.
+    """
 
     broker: Broker
     journal: Journal
@@ -32,6 +39,7 @@ class Surroundings:
     clock: Clock
     sleep: Callable[[float], None]
     patience: timedelta = PATIENCE
+    proven: Callable[[], Book | None] = lambda: None
 
 
 def recover(
@@ -74,7 +82,22 @@ def recover(
     if is_first:
         # Nothing was told yet, so nothing can be lost: from here every start has a checkpoint.
         trader.checkpoint()
+    _compact(trader, around)
     return trader
+
+
+def _compact(trader: Trader, around: Surroundings) -> None:
+    """Shorten the journal, now that all agree: here nothing is on its way.
+
+    A journal that stays long is no reason not to trade.
+    """
+    around.lease.check()
+    try:
+        records = around.journal.records()
+        kept = compacted(records, trader.book, around.proven(), around.clock.now())
+        around.journal.compact(kept)
+    except (OSError, NotReadyError, DataError) as error:
+        log.warning("the journal is not compacted: %s", error)
 
 
 def reconcile(trader: Trader, around: Surroundings) -> None:
