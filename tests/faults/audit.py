@@ -23,7 +23,7 @@ def audit(world: World, folder: Path, owners: Mapping[str, str]) -> list[str]:
     ``owners`` says which strategy trades which instrument.
     """
     log = [oanda_wire.transaction(d) for d in world.account.ledger.documents()]
-    records = FileJournal(folder / "journal").records()
+    records = journaled(folder)
     rows, conflicts = stored_rows(folder / "events")
     return [
         *conflicts,
@@ -39,7 +39,7 @@ def audit(world: World, folder: Path, owners: Mapping[str, str]) -> list[str]:
 def figures(world: World, folder: Path) -> dict[str, int]:
     """Return what happened, so that an idle run cannot look like a good one."""
     log = [oanda_wire.transaction(d) for d in world.account.ledger.documents()]
-    records = FileJournal(folder / "journal").records()
+    records = journaled(folder)
     fates = Counter(r["fate"] for r in records if r["record"] == "outcome")
     return {
         "orders": sum(isinstance(t, OrderCreated) for t in log),
@@ -50,6 +50,15 @@ def figures(world: World, folder: Path) -> dict[str, int]:
         "found": sum("found" in r["detail"] for r in records if r["record"] == "outcome"),
         "not_placed": fates["not_placed"],
     }
+
+
+def journaled(folder: Path) -> list[dict[str, Any]]:
+    """Return what the journal says, and what it forgot of orders: each record once."""
+    known = FileJournal(folder / "journal").records()
+    forgotten = {(r["record"], r["key"]): r for r in FileJournal(folder / "forgotten").records()}
+    for record in known:
+        forgotten.pop((record["record"], record.get("key")), None)
+    return [*forgotten.values(), *known]
 
 
 def stored_rows(path: Path) -> tuple[dict[str, dict[str, dict[str, Any]]], list[str]]:

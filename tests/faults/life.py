@@ -4,7 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -15,13 +15,15 @@ from requests.adapters import BaseAdapter
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from mbats.config import Settings
+from mbats.live import compaction
+from mbats.live.book import Book
 from mbats.live.bot import Bot
 from mbats.live.control import MemoryControl
 from mbats.live.file_lease import FileLease
 from mbats.live.inbox import Control, PricesBack, PricesLost, Stop
 from mbats.live.journal import FileJournal, _line
 from mbats.live.plan import Plan, Ports
-from mbats.live.recovery import Surroundings
+from mbats.live.recovery import Surroundings, last_checkpoint
 from mbats.live.session import Assignment
 from mbats.live.streams import Broken, Connected, Stream
 from mbats.live.trader import Account
@@ -42,6 +44,10 @@ LIMITS = Limits(
     price_age=timedelta(minutes=10), spread_pips=None, orders_per_minute=None, collar_pips=None,
     duplicate_window=timedelta(0),
 )  # fmt: skip
+
+FEW_RECORDS = 6
+SHORT_MEMORY = timedelta(seconds=60)
+"""Far longer than a bar of five seconds may be decided on, far shorter than a seed."""
 
 OWNERS = {name: f"restless-{name}" for name in INSTRUMENTS}
 
@@ -105,19 +111,40 @@ class Wire(BaseAdapter):
 
 
 class MortalJournal(FileJournal):
-    """The journal in a file; the world may shoot around and within each write."""
+    """The journal in a file; the world may shoot around and within each write.
+
+    What a compaction forgets is kept aside, for the audit alone.
+    """
 
     def __init__(self, path: Path, outside: Outside) -> None:
-        super().__init__(path)
+        super().__init__(path, worth=FEW_RECORDS)
         self._outside = outside
 
     def append(self, record: dict[str, Any]) -> None:
         if self._outside.ask("append") == "torn":
-            line = _line(record)
-            self._file.write(line[: len(line) // 2])
-            self._file.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
+            self._tear(self._path, _line(record))
         super().append(record)
+
+    def compact(self, kept: Sequence[dict[str, Any]]) -> None:
+        if self._outside.ask("compact") == "torn":
+            self._tear(self._path.with_name(f"{self._path.name}.new"), *map(_line, kept))
+        remembered = {r["key"] for r in kept if "key" in r}
+        with self._path.with_name("forgotten").open("ab") as aside:
+            forgotten = [r for r in self._records if r.get("key", "") not in {"", *remembered}]
+            aside.writelines(map(_line, forgotten))
+        super().compact(kept)
+        self._outside.ask("compacted")
+
+    def proven(self) -> Book | None:
+        """Return what a proof could have found: whatever a checkpoint passed is stored."""
+        newest = last_checkpoint(self.records())
+        return None if newest is None else newest[0]
+
+    def _tear(self, path: Path, *lines: bytes) -> None:
+        content = b"".join(lines)
+        with path.open("ab") as file:
+            file.write(content[: len(content) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class MortalEvents:
@@ -203,6 +230,7 @@ class Stores:
     lease: Any
     runs: Any = field(default_factory=NoRuns)
     rows: Any = lambda table, rows: None
+    proven: Any = lambda: None
 
 
 @dataclass(frozen=True)
@@ -218,13 +246,19 @@ class Duty:
 
 
 def live(channel: Channel, folder: Path, seed: int, life: int, variant: str = "") -> None:
-    """Be the bot until the world says stop, or shoots. ``variant`` names a broken protocol."""
+    """Be the bot until the world says stop, or shoots. ``variant`` names a broken protocol.
+
+    Every other seed's account has been proved, and its bot forgets what it may.
+    """
     from tests.faults import broken
 
     outside = Outside(channel)
     events = broken.EVENTS.get(variant, MortalEvents)(folder / "events", outside)
-    journal = MortalJournal(folder / "journal", outside)
+    journal = broken.JOURNALS.get(variant, MortalJournal)(folder / "journal", outside)
     stores = Stores(journal, events, FileLease(folder / "lease"))
+    if seed % 2:
+        compaction.REFUSABLE = SHORT_MEMORY
+        stores = replace(stores, proven=journal.proven)
     until = datetime.max.replace(tzinfo=outside.now().tzinfo) - timedelta(days=1)
     duty = Duty(f"run-{life}", _restless(seed), until)
     trade(outside, stores, duty, broken.BROKERS.get(variant, OandaBroker))
@@ -261,7 +295,7 @@ def trade(
     instruments = {name: spec_of(name).instrument for name in names}
     around = Surroundings(
         make_broker(api, reader, ACCOUNT, instruments), stores.journal, stores.lease, outside,
-        outside.sleep,
+        outside.sleep, proven=stores.proven,
     )  # fmt: skip
     put: list[Any] = []
     inbox = make_inbox(outside, TransactionStream(settings, put.append), put)

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from multiprocessing import get_context
 
-from tests.faults.broken import BROKERS, EVENTS
+from tests.faults.broken import VARIANTS
 from tests.faults.seeds import Outcome, run_seed
 
 
@@ -54,7 +54,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="replay this one alone")
     parser.add_argument("--rate", type=float, default=0.12, help="share of writes that fail")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--variant", default="", choices=["", *BROKERS, *EVENTS])
+    parser.add_argument("--variant", default="", choices=["", *VARIANTS])
     return parser.parse_args()
 
 

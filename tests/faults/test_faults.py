@@ -25,6 +25,7 @@ def test_a_seed_replays_exactly():
         ("resend", "was sent 2 times"),
         ("optimist", "the journal says refused, the log has 1"),
         ("forget", "has 0 rows"),
+        ("amnesia", "does not reconcile"),
     ],
 )
 def test_a_protocol_that_is_wrong_on_purpose_is_caught(variant, says):

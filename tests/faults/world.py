@@ -33,12 +33,14 @@ INSTRUMENTS = {"EUR_USD": 110_000, "USD_JPY": 150_000}
 CLIENT_TIMEOUT = 10.0
 HEARTBEAT = 5 * SECOND
 MILLI = SECOND // 1000
+LONGEST_PAUSE_MS = 25_000
 
 # Points a bot is killed at: a kind of question, and whether before or after it is dealt with.
 KILL_POINTS = (
     ("write", "before"), ("write", "after"), ("read", "before"), ("read", "after"),
     ("append", "before"), ("append", "torn"), ("append", "after"),
     ("store", "before"), ("store", "torn"), ("store", "after"), ("take", "after"),
+    ("compact", "before"), ("compact", "torn"), ("compacted", "before"),
 )  # fmt: skip
 
 
@@ -138,13 +140,17 @@ class World:
             channel.send(Reply(self.engine.now_ns, answer))
 
     def pause(self) -> None:
-        """Let time pass while nobody is there."""
-        self._move(self.engine.now_ns + self.dice.randint(1, 25) * SECOND)
+        """Let time pass while nobody is there: an instant, a bar, or five.
+
+        Half of the pauses are shorter than a bar may be decided on: the next life makes the same
+        decision again.
+        """
+        self._move(self.engine.now_ns + int(LONGEST_PAUSE_MS ** self.dice.random()) * MILLI)
 
     def _next_kill(self) -> Kill:
         kind, when = self.dice.choice(KILL_POINTS)
-        most = {"write": 14, "read": 12, "append": 25, "store": 10, "take": 250}[kind]
-        return Kill(kind, when, self.dice.randint(1, most))
+        most = {"write": 14, "read": 12, "append": 25, "store": 10, "take": 250}
+        return Kill(kind, when, self.dice.randint(1, most.get(kind, 1)))
 
     def _struck(self, kind: str, when: str) -> bool:
         kill = self._kill
@@ -167,6 +173,8 @@ class World:
 
     def _append(self, ask: Ask) -> None:
         return None  # the bot writes its journal itself; this is where it may be shot
+
+    _compact = _compacted = _append
 
     def _store(self, ask: Ask) -> None:
         return None  # the same for its events
