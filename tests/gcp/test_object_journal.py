@@ -130,7 +130,7 @@ class Dies(BaseException):
 
 
 class Mortal:
-    """Objects that die at the change of number ``at``, once it is made, or before with ``early``."""
+    """Objects that die at the change of number ``at``, once made, or before with ``early``."""
 
     def __init__(self, objects, at, early):
         self._objects, self._left, self._early = objects, at, early
