@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 
@@ -24,9 +25,10 @@ def _one(variant: str, rate: float, seed: int) -> Outcome:
 
 
 def _here(seeds: Sequence[int], arguments: argparse.Namespace) -> Iterator[Outcome]:
-    # Workers outlive their seeds: each bot is a fork of a warm process.
-    with get_context("fork").Pool(min(arguments.workers, len(seeds))) as pool:
-        yield from pool.imap_unordered(partial(_one, arguments.variant, arguments.rate), seeds)
+    # Workers outlive their seeds, for each bot is a fork of a warm process; one that dies ends all.
+    workers = min(arguments.workers, len(seeds))
+    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+        yield from pool.map(partial(_one, arguments.variant, arguments.rate), seeds)
 
 
 def _through_emulators(seeds: Sequence[int], arguments: argparse.Namespace) -> Iterator[Outcome]:
