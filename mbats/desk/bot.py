@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from mbats.backtest.provenance import git_sha, image_digest
 from mbats.config import Settings
+from mbats.desk.reconcile import proven_book
 from mbats.desk.stores import Desk
 from mbats.desk.switch import journal_name, kill_switch
 from mbats.errors import ConfigError, MbatsError
@@ -156,6 +157,7 @@ class _Parts:
             self._broker(),
             ObjectJournal(self._desk.objects, journal_name(self._asked.account)),
             self.lease, self._clock, time.sleep,
+            proven=partial(proven_book, self._desk, self._asked.account),
         )  # fmt: skip
 
     def _broker(self) -> OandaBroker:

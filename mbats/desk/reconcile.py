@@ -78,6 +78,11 @@ def traded_accounts(desk: Desk) -> list[str]:
     return sorted({name.partition("/")[0] for name in names})
 
 
+def proven_book(desk: Desk, account: str) -> Book | None:
+    """Return an account where its last proof ended; None before the first."""
+    return _Cursor(desk, account).book()
+
+
 def reconcile(
     desk: Desk, account: str, now: datetime, settled_at: datetime, *, repair: bool = False
 ) -> Outcome:
@@ -219,6 +224,7 @@ class _Cursor:
 
     def __init__(self, desk: Desk, account: str) -> None:
         self._objects = desk.objects
+        self._account = account
         self._name = f"reconciled/{account}.json"
         self._generation = 0
 
@@ -228,7 +234,14 @@ class _Cursor:
         if found is None:
             return None
         content, self._generation = found
-        return Book.from_record(json.loads(content))
+        try:
+            return Book.from_record(json.loads(content))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"The last proof of account {self._account} is damaged: {error!r}.",
+                mend=f"remove {self._objects.address('state', self._name)}: the next proof begins "
+                "at the journal's first checkpoint",
+            ) from error
 
     def write(self, book: Book) -> None:
         """Remember. Raises :class:`RefusedError` where another proof was first."""

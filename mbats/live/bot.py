@@ -131,6 +131,8 @@ class Bot:
 
         trader = recover(self._plan.account, ports.around, self._publish, heard, ports.open_stream)
         require_owners(trader.book, claims(self._plan.assignments))
+        # A recovery may take minutes: what was ordered meanwhile holds from the first decision on.
+        self._order = ports.control.read()[0]
         trader.state = self._order.state
         self._checkpointed = trader.book.cursor
         return trader
@@ -175,7 +177,7 @@ class Bot:
 
     def _checkpoint(self) -> None:
         """Let a restart begin here, if everything told so far is stored elsewhere."""
-        if self._trader.book.cursor == self._checkpointed:
+        if self._trader.book.cursor == self._checkpointed and not self._trader.marks_moved:
             return
         if self._ports.events.unconfirmed:
             try:
@@ -211,12 +213,22 @@ class Bot:
 
     def _take_order(self, order: TradingOrder) -> None:
         was_blind, self._blind = self._blind, False
-        if order.number == self._order.number and not was_blind:
+        is_new = order.number != self._order.number
+        if not is_new and not was_blind:
             return
+        self._obey(order, is_new=is_new)
+        self._say_state()
+
+    def _obey(self, order: TradingOrder, *, is_new: bool) -> None:
+        """Take up a trading state; after a broken limit only a new order ends the halt.
+
+        The halt itself may have failed to be written: the order of before is then still there.
+        """
         self._order = order
+        if self._breached and not is_new:
+            return
         self._trader.state = order.state
         self._breached = self._breached and order.state is TradingState.HALTED
-        self._say_state()
 
     def _be_careful(self, unseen: Unseen) -> None:
         if self._blind or self._clock.now() - unseen.since < BLIND:
@@ -243,8 +255,8 @@ class Bot:
         """Nothing known before a suspension holds after it until it has been looked at."""
         self._ports.around.lease.check()
         reconcile(self._trader, self._ports.around)
-        self._order = self._ports.control.read()[0]
-        self._trader.state = self._order.state
+        order = self._ports.control.read()[0]
+        self._obey(order, is_new=order.number != self._order.number)
         self._tell("BOT_CONTINUED", "suspended and continued; the account reconciles", "info")
 
     # Signs of life.

@@ -9,6 +9,9 @@ from typing import Any
 
 from mbats.errors import DataError
 
+WORTH_COMPACTING = 100
+"""How many records fewer are worth writing a journal anew."""
+
 
 class FileJournal:
     """Records in ``path``, each line a checksum and a JSON object.
@@ -16,9 +19,11 @@ class FileJournal:
     A process killed while it wrote leaves a torn last line: that record was never acknowledged,
     nothing was sent for it, and it is cut off at the next start. Damage anywhere else raises
     :class:`~mbats.errors.DataError`, for then the journal can no longer be trusted.
+    ``worth`` is how many records a compaction must save.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, worth: int = WORTH_COMPACTING) -> None:
+        self._worth = worth
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._records, whole = _read(path)
@@ -36,6 +41,21 @@ class FileJournal:
     def records(self) -> Sequence[dict[str, Any]]:
         """Return every whole record in order."""
         return tuple(self._records)
+
+    def compact(self, kept: Sequence[dict[str, Any]]) -> None:
+        """Put a file of ``kept`` in the place of this one, at once; what a kill leaves is whole."""
+        if len(self._records) - len(kept) < self._worth:
+            return
+        fresh = self._path.with_name(f"{self._path.name}.new")
+        with fresh.open("wb") as file:
+            file.writelines(map(_line, kept))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
+        self._sync_folder()
+        self._file.close()
+        self._file = self._path.open("ab")
+        self._records = list(kept)
 
     def close(self) -> None:
         """Close the file; every record is already on the disk."""

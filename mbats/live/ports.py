@@ -109,7 +109,7 @@ class Broker(Protocol):
 
 
 class Journal(Protocol):
-    """An append-only record that survives the process: what is not in it was never sent."""
+    """A record that survives the process: what is not in it was never sent."""
 
     def append(self, record: dict[str, Any]) -> None:
         """Store one record; return only when it would survive a kill."""
@@ -117,6 +117,13 @@ class Journal(Protocol):
 
     def records(self) -> Sequence[dict[str, Any]]:
         """Return every whole record in the order it was appended."""
+        ...
+
+    def compact(self, kept: Sequence[dict[str, Any]]) -> None:
+        """Hold ``kept`` in the place of all records, where that is worth the work.
+
+        Killed at any point, the records are all of before, or all of ``kept``.
+        """
         ...
 
 

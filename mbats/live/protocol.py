@@ -10,26 +10,38 @@ an order of that name?" and sending again on a 404 fills twice. Therefore:
 4. a start is a recovery: the same reading, for every intent the journal has no outcome for.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from mbats.errors import MbatsError
+from mbats.errors import MbatsError, NotReadyError
 from mbats.live.book import Book, LogGapError
-from mbats.live.ports import Answer, Broker, Clock, Journal, Lease, Outcome
+from mbats.live.ports import Answer, Broker, Clock, Journal, Lease, LogPage, Outcome
 from mbats.live.transactions import OrderCreated, OrderRejected, Transaction
 from mbats.trading.order import OrderIntent
 
 QUARANTINE = timedelta(seconds=30)
-"""How long an order that nobody has seen may still turn up. Longer than any entry order lives."""
+"""How long an order that nobody has seen may still turn up. Longer than any entry order lives.
+
+It counts from when the request was surely over, not from when it was decided on: the journal may
+have taken its time before it was sent.
+"""
 
 
 class DoubledOrderError(MbatsError):
     """One key made two orders: trading stops for good, a person must look."""
 
     exit_code = 7
+
+
+class UntoldError(MbatsError):
+    """A transaction is in the book and was not told: only a restart, which tells again, mends it.
+
+    Whoever reads the log tries again after an :class:`OSError` or a :class:`NotReadyError`; by
+    then the book would have passed the transaction, and a checkpoint would pass it for good.
+    """
 
 
 class Fate(StrEnum):
@@ -54,12 +66,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Unresolved:
-    """An intent that was sent and whose outcome is not known: scan the log after ``since``."""
+    """An intent that may have been sent and has no known outcome: scan the log after ``since``.
+
+    ``over_at`` is when its request was surely no longer being sent by anybody.
+    """
 
     key: str
     instrument: str
     since: int
-    sent_at: datetime
+    over_at: datetime
 
 
 Listener = Callable[[Transaction], None]
@@ -88,7 +103,8 @@ class OrderProtocol:
         self._clock = clock
         self._listener = listener
         self._quarantine = quarantine
-        self._fates, self._unresolved = _replayed(journal.records())
+        # What an earlier process sent, it sent before it ended: that is all this one knows of when.
+        self._fates, self._unresolved = _replayed(journal.records(), clock.now())
 
     @property
     def blocked(self) -> frozenset[str]:
@@ -165,11 +181,13 @@ class OrderProtocol:
         asked_at = self._clock.now()
         self.catch_up()
         since = min(u.since for u in self._unresolved.values())
-        creations = _creations(self._broker.transactions_since(since).transactions)
+        page = self._broker.transactions_since(since)
+        _require_whole(page, since, self.book)
+        creations = _creations(page.transactions)
         verdicts = []
         for unresolved in list(self._unresolved.values()):
             found = creations.get(unresolved.key, [])
-            if found or asked_at - unresolved.sent_at >= self._quarantine:
+            if found or asked_at - unresolved.over_at >= self._quarantine:
                 verdicts.append(self._decide(unresolved.key, found))
         return verdicts
 
@@ -189,15 +207,27 @@ class OrderProtocol:
         if intent.instrument in self.blocked:
             return Verdict(intent.key, Fate.BLOCKED, "an earlier order has no known outcome")
         self._lease.check()
-        unresolved = Unresolved(intent.key, intent.instrument, self.book.cursor, self._clock.now())
-        self._journal.append(_intent_record(intent, unresolved, self._lease.fencing))
+        now = self._clock.now()
+        unresolved = Unresolved(intent.key, intent.instrument, self.book.cursor, now)
         self._fates[intent.key] = Fate.UNKNOWN
         self._unresolved[intent.key] = unresolved
+        try:
+            self._journal.append(_intent_record(intent, unresolved, self._lease.fencing))
+        except (OSError, NotReadyError) as error:
+            # Whether the journal has it, nobody knows: it ends as an order that nobody has seen.
+            return Verdict(intent.key, Fate.UNKNOWN, f"not sent, it cannot be journaled: {error}")
+        # The write may have taken longer than the lease was sure for.
+        self._lease.check()
         answer = send(f"fence={self._lease.fencing}")
-        return self._settle(intent.key, answer)
+        return self._settle(intent, answer)
 
-    def _settle(self, key: str, answer: Answer) -> Verdict:
+    def _settle(self, intent: OrderIntent, answer: Answer) -> Verdict:
+        key = intent.key
+        if answer.outcome is not Outcome.UNKNOWN and not _is_about(key, answer):
+            detail = f"an answer to another order: {answer.transactions}"
+            answer = Answer(Outcome.UNKNOWN, detail=detail)
         if answer.outcome is Outcome.UNKNOWN:
+            self._unresolved[key] = replace(self._unresolved[key], over_at=self._clock.now())
             return Verdict(key, Fate.UNKNOWN, answer.detail)
         fate = Fate.PLACED if answer.outcome is Outcome.DONE else Fate.REFUSED
         self._conclude(key, fate, answer.detail)
@@ -230,7 +260,14 @@ class OrderProtocol:
             return
         if isinstance(transaction, OrderCreated):
             self._check_created(transaction)
-        self._listener(transaction)
+        try:
+            self._listener(transaction)
+        except (OSError, NotReadyError) as error:
+            raise UntoldError(
+                f"Transaction {transaction.id} of account {self.book.account} was not told on.",
+                tried=[f"{type(error).__name__}: {error}"],
+                mend="start again: the log is told again from the last checkpoint",
+            ) from error
 
     def _check_created(self, created: OrderCreated) -> None:
         """Stop if the log shows what this protocol rules out."""
@@ -242,6 +279,33 @@ class OrderProtocol:
                 f"Order {created.id} has key {key}, which was settled before it came.",
                 mend="`mbats halt`, then look at the broker's log",
             )
+
+
+def _is_about(key: str, answer: Answer) -> bool:
+    """Tell whether an answer is one to the order of this key, and not to another one's request.
+
+    Proof about the wrong order is none. A refusal without a transaction names no order at all.
+    """
+    about = (OrderCreated, OrderRejected)
+    keys = {t.client_key for t in answer.transactions if isinstance(t, about)}
+    return key in keys if answer.outcome is Outcome.DONE else not keys - {key, None}
+
+
+def _require_whole(page: LogPage, since: int, book: Book) -> None:
+    """Raise unless a page holds every transaction after ``since`` up to where the book is.
+
+    What is missing from a torn page might be the order that is looked for.
+    """
+    ids = [t.id for t in page.transactions]
+    if ids != list(range(since + 1, since + 1 + len(ids))) or since + len(ids) < book.cursor:
+        raise LogGapError(
+            f"The log of account {book.account} since {since} is not whole: {_ends(ids)}.",
+            mend="read it again; if it stays, the broker's log is not contiguous",
+        )
+
+
+def _ends(ids: Sequence[int]) -> str:
+    return f"{len(ids)} transactions, {ids[0]} to {ids[-1]}" if ids else "nothing"
 
 
 def _creations(transactions: Iterable[Transaction]) -> dict[str, list[Transaction]]:
@@ -262,13 +326,13 @@ def _intent_record(intent: OrderIntent, unresolved: Unresolved, fencing: int) ->
         "role": intent.role,
         "decided_at": intent.decided_at.isoformat(),
         "since": unresolved.since,
-        "sent_at": unresolved.sent_at.isoformat(),
+        "sent_at": unresolved.over_at.isoformat(),
         "fencing": fencing,
     }
 
 
 def _replayed(
-    records: Iterable[Mapping[str, Any]],
+    records: Iterable[Mapping[str, Any]], now: datetime
 ) -> tuple[dict[str, Fate], dict[str, Unresolved]]:
     """Return every key's fate, and the intents that have no outcome."""
     fates: dict[str, Fate] = {}
@@ -277,12 +341,7 @@ def _replayed(
         if record["record"] == "intent":
             key = record["key"]
             fates[key] = Fate.UNKNOWN
-            unresolved[key] = Unresolved(
-                key,
-                record["instrument"],
-                record["since"],
-                datetime.fromisoformat(record["sent_at"]),
-            )
+            unresolved[key] = Unresolved(key, record["instrument"], record["since"], now)
         elif record["record"] == "outcome":
             key = record["key"]
             fates[key] = Fate(record["fate"])

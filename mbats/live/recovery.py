@@ -4,16 +4,20 @@ The journal says what was sent, the newest checkpoint what was held, the broker'
 since. Only when the three agree with the account itself is a trader handed out.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from mbats.errors import NotReadyError, RefusedError
+from mbats.errors import DataError, NotReadyError, RefusedError
 from mbats.live.book import Book, LogGapError
-from mbats.live.ports import Broker, Clock, Journal, Lease
+from mbats.live.compaction import compacted
+from mbats.live.ports import AccountState, Broker, Clock, Journal, Lease
 from mbats.live.reconcile import Mismatch, MismatchKind, mismatches, require_agreement
 from mbats.live.trader import Account, DayMarks, Publish, Told, Trader
+
+log = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 1.0
 PATIENCE = timedelta(minutes=5)
@@ -24,7 +28,10 @@ _READS = 20  # of an account whose log goes on while it is read
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a recovery works with. ``sleep`` takes seconds."""
+    """What a recovery works with. ``sleep`` takes seconds.
+
+    ``proven`` returns the account where its last proof ended, None before the first.
+    """
 
     broker: Broker
     journal: Journal
@@ -32,6 +39,7 @@ class Surroundings:
     clock: Clock
     sleep: Callable[[float], None]
     patience: timedelta = PATIENCE
+    proven: Callable[[], Book | None] = lambda: None
 
 
 def recover(
@@ -74,13 +82,29 @@ def recover(
     if is_first:
         # Nothing was told yet, so nothing can be lost: from here every start has a checkpoint.
         trader.checkpoint()
+    _compact(trader, around)
     return trader
+
+
+def _compact(trader: Trader, around: Surroundings) -> None:
+    """Shorten the journal, now that all agree: here nothing is on its way.
+
+    A journal that stays long is no reason not to trade.
+    """
+    around.lease.check()
+    try:
+        records = around.journal.records()
+        kept = compacted(records, trader.book, around.proven(), around.clock.now())
+        around.journal.compact(kept)
+    except (OSError, NotReadyError, DataError) as error:
+        log.warning("the journal is not compacted: %s", error)
 
 
 def reconcile(trader: Trader, around: Surroundings) -> None:
     """Return when book and broker agree on everything. Raises :class:`RefusedError` otherwise."""
     for _ in range(_READS):
         state = _patiently(around, around.broker.state)
+        _require_same_currency(trader.account, state)
         _patiently(around, trader.protocol.catch_up)
         found = mismatches(trader.book, state, trader.protocol.known_keys)
         if not _moved_on(found):
@@ -144,6 +168,16 @@ def _require_same_account(account: Account, book: Book) -> None:
         raise RefusedError(
             f"The journal is of account {book.account}, not of {account.account}.",
             mend="give every account a journal of its own",
+        )
+
+
+def _require_same_currency(account: Account, state: AccountState) -> None:
+    """Every limit, worth and profit is in account currency: a wrong one makes them all wrong."""
+    if state.currency != account.currency:
+        raise RefusedError(
+            f"Account {state.account} is in {state.currency}, the desk counts in "
+            f"{account.currency}.",
+            mend=f"set MBATS_ACCOUNT_CURRENCY={state.currency}",
         )
 
 

@@ -352,6 +352,7 @@ class LiveStore:
         except (OSError, NotReadyError) as error:
             log.warning("the broker's log cannot be read yet: %s", error)
             self._notify("log not readable", error=str(error))
+            self.read_log_soon()  # a part may have been settled, and the strategy not told of it
 
     def _tell_late(self, now: datetime) -> None:
         late, self._late = self._late, {}

@@ -27,6 +27,9 @@ from mbats.trading.risk.rules import Denial, check
 ENTRY_LIFETIME = timedelta(seconds=10)
 """How long an entry may live at the broker: well within the quarantine of an unknown order."""
 
+PEAK_STEP = Decimal("0.001")
+"""By how much of itself the peak grows before it is written down anew: a restart loses no more."""
+
 Publish = Callable[[Event], None]
 Told = Callable[[Transaction], None]
 
@@ -55,6 +58,10 @@ class DayMarks:
         if day != self.day:
             self.day, self.start = day, value
         self.peak = max(self.peak, value)
+
+    def moved_from(self, before: "DayMarks") -> bool:
+        """Tell whether a restart from ``before`` would measure a loss from elsewhere."""
+        return self.day != before.day or self.peak > before.peak * (1 + PEAK_STEP)
 
     def to_record(self) -> dict[str, str]:
         """Return the marks in plain values."""
@@ -102,7 +109,7 @@ class Trader:
         told: Told,
         marks: DayMarks | None = None,
     ) -> None:
-        self._account = account
+        self.account = account
         self._clock = clock
         self._publish = publish
         self._told = told
@@ -117,6 +124,7 @@ class Trader:
         self._marks = marks or DayMarks(
             FX.day_of(clock.now()).date.isoformat(), book.balance, book.balance
         )
+        self._kept_marks = replace(self._marks)
 
     @property
     def book(self) -> Book:
@@ -191,16 +199,22 @@ class Trader:
         """Return account currency for one unit of ``currency``; None while no price leads there."""
         return self._rates().get(currency)
 
+    @property
+    def marks_moved(self) -> bool:
+        """Whether the marks are worth a checkpoint though the log stood still."""
+        return self._marks.moved_from(self._kept_marks)
+
     def checkpoint(self) -> None:
         """Make the book and the day's marks durable; see :meth:`OrderProtocol.checkpoint`."""
         self.protocol.checkpoint(self._marks.to_record())
+        self._kept_marks = replace(self._marks)
 
     def context(self) -> RiskContext:
         """Return the picture that the rules look at."""
         now = self._clock.now()
         rates, positions = self._rates(), self.book.positions()
         value = self.net_asset_value()
-        used = valuation.margin_used(positions, self._account.instruments, rates)
+        used = valuation.margin_used(positions, self.account.instruments, rates)
         day = FX.day_of(now)
         if self._valued(positions):
             self._marks.update(day.date.isoformat(), value)
@@ -209,13 +223,13 @@ class Trader:
         return RiskContext(
             now=now,
             state=self.state,
-            limits=self._account.limits,
+            limits=self.account.limits,
             net_asset_value=value,
             margin_available=max(value - used, Decimal(0)),
             day_start_value=self._marks.start,
             peak_value=self._marks.peak,
             session_open=day.is_open,
-            instruments=self._account.instruments,
+            instruments=self.account.instruments,
             quotes=self._quotes,
             rates=rates,
             positions=positions,
@@ -232,7 +246,7 @@ class Trader:
         )
 
     def _rates(self) -> valuation.Rates:
-        return valuation.Rates(self._account.currency, self._quotes)
+        return valuation.Rates(self.account.currency, self._quotes)
 
     def _bounded(self, intent: OrderIntent, context: RiskContext) -> OrderIntent:
         """Give a market entry a worst price and a short life; exits must get out at any price."""
@@ -281,8 +295,8 @@ class Trader:
 
     def tell(self, code: str, detail: str, severity: str, **about: str) -> None:
         """Publish a risk event; ``about`` are further columns of ``risk_event``."""
-        values = {"account": self._account.account, "severity": severity, **about}
-        self._publish(denial(self._account.run_id, code, detail, self._clock.now(), values))
+        values = {"account": self.account.account, "severity": severity, **about}
+        self._publish(denial(self.account.run_id, code, detail, self._clock.now(), values))
 
     def _applied(self, transaction: Transaction) -> None:
         for event in self._writer.events(transaction):

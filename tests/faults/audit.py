@@ -2,19 +2,26 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from mbats.live.journal import FileJournal
+from mbats.live.protocol import Fate
 from mbats.live.transactions import OrderCancelled, OrderCreated, OrderFilled, OrderRejected
 from mbats.local.oanda_sim.invariants import violations
 from mbats.trading.order import parent_key
 from mbats.vendors import oanda_wire
+from tests.faults.life import FORGOTTEN
 from tests.faults.world import World
 
 _OF_A_LIFE = ("run_id", "trace_id")
+
+
+Record = Mapping[str, Any]
+Rows = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Rows by table and event id."""
 
 
 def audit(world: World, folder: Path, owners: Mapping[str, str]) -> list[str]:
@@ -22,11 +29,16 @@ def audit(world: World, folder: Path, owners: Mapping[str, str]) -> list[str]:
 
     ``owners`` says which strategy trades which instrument.
     """
-    log = [oanda_wire.transaction(d) for d in world.account.ledger.documents()]
-    records = FileJournal(folder / "journal").records()
     rows, conflicts = stored_rows(folder / "events")
+    return [*conflicts, *disagreements(world, journaled(folder), rows, owners)]
+
+
+def disagreements(
+    world: World, records: Sequence[Record], rows: Rows, owners: Mapping[str, str]
+) -> list[str]:
+    """Return in what the broker's log, the records of the journal and the rows differ."""
+    log = [oanda_wire.transaction(d) for d in world.account.ledger.documents()]
     return [
-        *conflicts,
         *violations(world.account),
         *_sent_once(world),
         *_journal_agrees(records, log),
@@ -36,20 +48,32 @@ def audit(world: World, folder: Path, owners: Mapping[str, str]) -> list[str]:
     ]
 
 
-def figures(world: World, folder: Path) -> dict[str, int]:
+def figures(world: World, records: Sequence[Record]) -> dict[str, int]:
     """Return what happened, so that an idle run cannot look like a good one."""
     log = [oanda_wire.transaction(d) for d in world.account.ledger.documents()]
-    records = FileJournal(folder / "journal").records()
-    fates = Counter(r["fate"] for r in records if r["record"] == "outcome")
+    outcomes = [record for record in records if record["record"] == "outcome"]
     return {
         "orders": sum(isinstance(t, OrderCreated) for t in log),
         "fills": sum(isinstance(t, OrderFilled) for t in log),
         "intents": sum(r["record"] == "intent" for r in records),
         "faults": len(world.engine.faults.happened),
         "kills": len(world.kills),
-        "found": sum("found" in r["detail"] for r in records if r["record"] == "outcome"),
-        "not_placed": fates["not_placed"],
+        "found": sum("found" in outcome["detail"] for outcome in outcomes),
+        "not_placed": sum(outcome["fate"] == Fate.NOT_PLACED for outcome in outcomes),
     }
+
+
+def journaled(folder: Path) -> list[Record]:
+    """Return what the journal in a file says, and what it forgot of orders."""
+    return with_forgotten(FileJournal(folder / "journal").records(), folder)
+
+
+def with_forgotten(records: Sequence[Record], folder: Path) -> list[Record]:
+    """Return the records of a journal and those it forgot of orders, each once."""
+    forgotten = {(r["record"], r["key"]): r for r in FileJournal(folder / FORGOTTEN).records()}
+    for record in records:
+        forgotten.pop((record["record"], record.get("key")), None)
+    return [*forgotten.values(), *records]
 
 
 def stored_rows(path: Path) -> tuple[dict[str, dict[str, dict[str, Any]]], list[str]]:

@@ -1,5 +1,6 @@
 """Protocols that are wrong on purpose: the fault test must catch every one of them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import requests
@@ -7,7 +8,8 @@ from oandapyV20 import V20Error
 from oandapyV20.endpoints.orders import OrderDetails
 
 from mbats.live.ports import Answer, Outcome
-from mbats.trading.order import OrderIntent
+from mbats.live.recovery import last_checkpoint
+from mbats.trading.order import OrderIntent, parent_key
 from mbats.vendors.oanda_broker import OandaBroker
 from tests.faults import life
 
@@ -47,5 +49,18 @@ class TakesUnknownForRefused(OandaBroker):
         return answer
 
 
+class Amnesiac(life.MortalJournal):
+    """Forgets the keys of whatever is over, though a restart may decide the same again."""
+
+    def compact(self, kept: Sequence[dict[str, Any]]) -> None:
+        found = last_checkpoint(kept)
+        book = None if found is None else found[0]
+        held = {} if book is None else {**book.orders, **book.trades}
+        claimed = {parent_key(item.client_key or "") for item in held.values()}
+        super().compact([r for r in kept if "key" not in r or r["key"] in claimed])
+
+
 BROKERS: dict[str, Any] = {"resend": ResendsOn404, "optimist": TakesUnknownForRefused}
 EVENTS: dict[str, Any] = {"forget": ForgetsEvents}
+JOURNALS: dict[str, Any] = {"amnesia": Amnesiac}
+VARIANTS = (*BROKERS, *EVENTS, *JOURNALS)

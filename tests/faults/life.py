@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,16 @@ from requests.adapters import BaseAdapter
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from mbats.config import Settings
+from mbats.live import compaction
+from mbats.live.book import Book
 from mbats.live.bot import Bot
 from mbats.live.control import MemoryControl
 from mbats.live.file_lease import FileLease
 from mbats.live.inbox import Control, PricesBack, PricesLost, Stop
 from mbats.live.journal import FileJournal, _line
 from mbats.live.plan import Plan, Ports
-from mbats.live.recovery import Surroundings
+from mbats.live.ports import Journal
+from mbats.live.recovery import Surroundings, last_checkpoint
 from mbats.live.session import Assignment
 from mbats.live.streams import Broken, Connected, Stream
 from mbats.live.trader import Account
@@ -43,6 +48,13 @@ LIMITS = Limits(
     duplicate_window=timedelta(0),
 )  # fmt: skip
 
+FORGOTTEN = "forgotten"
+FEW_RECORDS = 6
+SHORT_MEMORY = timedelta(seconds=60)
+"""Far longer than a bar of five seconds may be decided on, far shorter than a seed."""
+
+FOR_EVER = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
+
 OWNERS = {name: f"restless-{name}" for name in INSTRUMENTS}
 
 
@@ -52,17 +64,19 @@ class Outside:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._now_ns = 0
+        self._one_at_a_time = threading.RLock()
         self.asked = 0
         self.ask("now")
 
     def ask(self, kind: str, payload: Any = None) -> Any:
-        self.asked += 1
-        self._channel.send(Ask(kind, payload))
-        reply = self._channel.receive()
-        if reply is None:
-            os._exit(99)  # the world has gone: so has the seed
-        self._now_ns = reply.now_ns
-        return reply.payload
+        with self._one_at_a_time:
+            self.asked += 1
+            self._channel.send(Ask(kind, payload))
+            reply = self._channel.receive()
+            if reply is None:
+                os._exit(99)  # the world has gone: so has the seed
+            self._now_ns = reply.now_ns
+            return reply.payload
 
     def now(self) -> datetime:
         return moment(self._now_ns)
@@ -105,19 +119,46 @@ class Wire(BaseAdapter):
 
 
 class MortalJournal(FileJournal):
-    """The journal in a file; the world may shoot around and within each write."""
+    """The journal in a file; the world may shoot around and within each write.
+
+    What a compaction forgets is kept aside, for the audit alone.
+    """
 
     def __init__(self, path: Path, outside: Outside) -> None:
-        super().__init__(path)
+        super().__init__(path, worth=FEW_RECORDS)
         self._outside = outside
 
     def append(self, record: dict[str, Any]) -> None:
         if self._outside.ask("append") == "torn":
-            line = _line(record)
-            self._file.write(line[: len(line) // 2])
-            self._file.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
+            self._tear(self._path, _line(record))
         super().append(record)
+
+    def compact(self, kept: Sequence[dict[str, Any]]) -> None:
+        if self._outside.ask("compact") == "torn":
+            self._tear(self._path.with_name(f"{self._path.name}.new"), *map(_line, kept))
+        keep_aside(self._path.with_name(FORGOTTEN), self._records, kept)
+        super().compact(kept)
+        self._outside.ask("compacted")
+
+    def _tear(self, path: Path, *lines: bytes) -> None:
+        content = b"".join(lines)
+        with path.open("ab") as file:
+            file.write(content[: len(content) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def keep_aside(path: Path, records: Sequence[dict[str, Any]], kept: Sequence[Any]) -> None:
+    """Write down what a compaction is about to forget of orders, for the audit alone."""
+    remembered = {record.get("key") for record in kept}
+    forgotten = [r for r in records if "key" in r and r["key"] not in remembered]
+    with path.open("ab") as aside:
+        aside.writelines(map(_line, forgotten))
+
+
+def proved_by(journal: Journal) -> Book | None:
+    """Return what a proof could have found: whatever a checkpoint passed is stored."""
+    newest = last_checkpoint(journal.records())
+    return None if newest is None else newest[0]
 
 
 class MortalEvents:
@@ -203,6 +244,7 @@ class Stores:
     lease: Any
     runs: Any = field(default_factory=NoRuns)
     rows: Any = lambda table, rows: None
+    proven: Any = lambda: None
 
 
 @dataclass(frozen=True)
@@ -214,24 +256,30 @@ class Duty:
     until: datetime
     limits: Limits = LIMITS
     warm_up_bars: int = 20
+    account: str = ACCOUNT
     row: Mapping[str, Any] = field(default_factory=dict)
 
 
 def live(channel: Channel, folder: Path, seed: int, life: int, variant: str = "") -> None:
-    """Be the bot until the world says stop, or shoots. ``variant`` names a broken protocol."""
+    """Be the bot until the world says stop, or shoots. ``variant`` names a broken protocol.
+
+    Every other seed's account has been proved, and its bot forgets what it may.
+    """
     from tests.faults import broken
 
     outside = Outside(channel)
     events = broken.EVENTS.get(variant, MortalEvents)(folder / "events", outside)
-    journal = MortalJournal(folder / "journal", outside)
+    journal = broken.JOURNALS.get(variant, MortalJournal)(folder / "journal", outside)
     stores = Stores(journal, events, FileLease(folder / "lease"))
-    until = datetime.max.replace(tzinfo=outside.now().tzinfo) - timedelta(days=1)
-    duty = Duty(f"run-{life}", _restless(seed), until)
+    if seed % 2:
+        compaction.REFUSABLE = SHORT_MEMORY
+        stores = replace(stores, proven=partial(proved_by, journal))
+    duty = Duty(f"run-{life}", restless(seed), FOR_EVER)
     trade(outside, stores, duty, broken.BROKERS.get(variant, OandaBroker))
     stores.lease.release()
 
 
-def _restless(seed: int) -> list[Assignment]:
+def restless(seed: int) -> list[Assignment]:
     return [
         Assignment(
             OWNERS[name],
@@ -252,7 +300,9 @@ def trade(
 ) -> Bot:  # fmt: skip
     """Run one bot in the world; return it when its session is over."""
     settings = Settings(
-        oanda_environment="sim", oanda_endpoint="http://127.0.0.1:9", oanda_account=ACCOUNT
+        oanda_environment="sim",
+        oanda_endpoint="http://127.0.0.1:9",
+        oanda_account=duty.account,
     )
     api = session(settings, CLIENT_TIMEOUT)
     api.client.mount("http://", Wire(outside))
@@ -260,13 +310,13 @@ def trade(
     names = [name for a in duty.assignments for name in a.instruments]
     instruments = {name: spec_of(name).instrument for name in names}
     around = Surroundings(
-        make_broker(api, reader, ACCOUNT, instruments), stores.journal, stores.lease, outside,
-        outside.sleep,
+        make_broker(api, reader, duty.account, instruments), stores.journal, stores.lease, outside,
+        outside.sleep, proven=stores.proven,
     )  # fmt: skip
     put: list[Any] = []
     inbox = make_inbox(outside, TransactionStream(settings, put.append), put)
     plan = Plan(
-        Account(ACCOUNT, "USD", duty.run_id, instruments, duty.limits), duty.assignments,
+        Account(duty.account, "USD", duty.run_id, instruments, duty.limits), duty.assignments,
         duty.until, f"trace-{duty.run_id}", duty.row, longest_wait=5.0,
     )  # fmt: skip
     ports = Ports(

@@ -37,22 +37,37 @@ def run_seed(seed: int, variant: str = "", *, rate: float = 0.12, lives: int = 6
     with memory_folder() as folder:
         world = World(seed, rate=rate, lives=lives)
         outcome = Outcome(seed, kills=world.kills)
-        for number in range(lives + 2):
-            last = number == lives + 1
-            world.quiet = last
-            be = partial(life.live, folder=folder, seed=seed, life=number, variant=variant)
-            said = one_life(world, folder / f"said-{number}", be, may_kill=number < lives)
-            if said:
-                outcome.problems.append(f"life {number}: {said}")
-                break
-            if not last:
-                world.pause()
+
+        def bot(number: int) -> Callable[[Channel], object]:
+            return partial(life.live, folder=folder, seed=seed, life=number, variant=variant)
+
+        live_through(world, folder, outcome, bot)
         try:
             outcome.problems += auditor.audit(world, folder, life.OWNERS)
-            outcome.figures = auditor.figures(world, folder)
+            outcome.figures = auditor.figures(world, auditor.journaled(folder))
         except Exception:  # noqa: BLE001 - whatever the audit trips over is a finding
             outcome.problems.append(traceback.format_exc())
         return outcome
+
+
+def live_through(
+    world: World, folder: Path, outcome: Outcome, bot: Callable[[int], Callable[[Channel], object]]
+) -> None:
+    """Live the lives of a world: some that are killed, one that is not, and one without faults.
+
+    ``bot`` makes the bot of a life.
+    """
+    for number in range(world.lives + 2):
+        last = number == world.lives + 1
+        world.quiet = last
+        said = one_life(
+            world, folder / f"said-{number}", bot(number), may_kill=number < world.lives
+        )
+        if said:
+            outcome.problems.append(f"life {number}: {said}")
+            return
+        if not last:
+            world.pause()
 
 
 def one_life(world: World, said: Path, be: Callable[[Channel], object], *, may_kill: bool) -> str:

@@ -1,8 +1,14 @@
 """A few seeds of `make faults`, and protocols that are wrong on purpose, which it must catch."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.faults.seeds import run_seed
+
+CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("seed", range(1, 7))
@@ -25,6 +31,7 @@ def test_a_seed_replays_exactly():
         ("resend", "was sent 2 times"),
         ("optimist", "the journal says refused, the log has 1"),
         ("forget", "has 0 rows"),
+        ("amnesia", "does not reconcile"),
     ],
 )
 def test_a_protocol_that_is_wrong_on_purpose_is_caught(variant, says):
@@ -33,3 +40,15 @@ def test_a_protocol_that_is_wrong_on_purpose_is_caught(variant, says):
         if any(says in problem for problem in problems):
             return
     pytest.fail(f"ten seeds of {variant} found nothing")
+
+
+def test_a_failing_run_says_how_to_replay_it_and_exits_with_an_error():
+    command = [sys.executable, "-m", "tests.faults.run", "--variant", "resend", "--workers", "2"]
+    done = subprocess.run(
+        [*command, "--first", "10", "--seeds", "4"], cwd=CHECKOUT, capture_output=True, text=True,
+        check=False, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "was sent 2 times" in done.stdout
+    assert "replay: python -m tests.faults.run --seed 1" in done.stdout
+    assert "failed seeds: 1" in done.stdout

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -33,13 +34,16 @@ INSTRUMENTS = {"EUR_USD": 110_000, "USD_JPY": 150_000}
 CLIENT_TIMEOUT = 10.0
 HEARTBEAT = 5 * SECOND
 MILLI = SECOND // 1000
+LONGEST_PAUSE_MS = 25_000
 
-# Points a bot is killed at: a kind of question, and whether before or after it is dealt with.
-KILL_POINTS = (
-    ("write", "before"), ("write", "after"), ("read", "before"), ("read", "after"),
-    ("append", "before"), ("append", "torn"), ("append", "after"),
-    ("store", "before"), ("store", "torn"), ("store", "after"), ("take", "after"),
-)  # fmt: skip
+# Points a bot is killed at: a kind of question, whether before or after it is dealt with, and the
+# number of that question in a life at most.
+KILL_POINTS = {
+    ("write", "before"): 14, ("write", "after"): 14, ("read", "before"): 12, ("read", "after"): 12,
+    ("append", "before"): 25, ("append", "torn"): 25, ("append", "after"): 25,
+    ("store", "before"): 10, ("store", "torn"): 10, ("store", "after"): 10, ("take", "after"): 250,
+    ("compact", "before"): 1, ("compact", "torn"): 1, ("compacted", "before"): 1,
+}  # fmt: skip
 
 
 @dataclass
@@ -63,6 +67,8 @@ class World:
     start: datetime = START
     names: tuple[str, ...] = tuple(INSTRUMENTS)
     breaks: float = 0.004
+    account_id: str = ACCOUNT
+    kill_points: Mapping[tuple[str, str], int] = field(default_factory=lambda: KILL_POINTS)
     posts: Counter[str] = field(default_factory=Counter)
     kills: list[str] = field(default_factory=list)
 
@@ -73,12 +79,14 @@ class World:
             seed=self.seed,
             start=self.start,
             specs=tuple(spec_of(name) for name in self.names),
-            accounts=(AccountSpec(id=ACCOUNT, first_transaction_id=self.dice.randint(900, 999)),),
+            accounts=(
+                AccountSpec(id=self.account_id, first_transaction_id=self.dice.randint(900, 999)),
+            ),
             history_days=0,
             faults=self._plan(),
         )
         self.engine = Engine(config, Replay([]))
-        self.account = self.engine.accounts[ACCOUNT]
+        self.account = self.engine.accounts[self.account_id]
         self.server = Server(self.engine)
         self.engine.on_commit.append(lambda _, lines: self._committed(lines))
         self.end_ns = from_datetime(self.start + timedelta(seconds=self.seconds))
@@ -138,13 +146,16 @@ class World:
             channel.send(Reply(self.engine.now_ns, answer))
 
     def pause(self) -> None:
-        """Let time pass while nobody is there."""
-        self._move(self.engine.now_ns + self.dice.randint(1, 25) * SECOND)
+        """Let time pass while nobody is there: an instant, a bar, or five.
+
+        Half of the pauses are shorter than a bar may be decided on: the next life makes the same
+        decision again.
+        """
+        self._move(self.engine.now_ns + int(LONGEST_PAUSE_MS ** self.dice.random()) * MILLI)
 
     def _next_kill(self) -> Kill:
-        kind, when = self.dice.choice(KILL_POINTS)
-        most = {"write": 14, "read": 12, "append": 25, "store": 10, "take": 250}[kind]
-        return Kill(kind, when, self.dice.randint(1, most))
+        kind, when = self.dice.choice(list(self.kill_points))
+        return Kill(kind, when, self.dice.randint(1, self.kill_points[kind, when]))
 
     def _struck(self, kind: str, when: str) -> bool:
         kill = self._kill
@@ -168,8 +179,8 @@ class World:
     def _append(self, ask: Ask) -> None:
         return None  # the bot writes its journal itself; this is where it may be shot
 
-    def _store(self, ask: Ask) -> None:
-        return None  # the same for its events
+    # The same for compactions, events, and objects in Cloud Storage.
+    _compact = _compacted = _store = _stored = _object = _objected = _append
 
     def _take(self, ask: Ask) -> tuple[str, Any] | None:
         """Return what is next in the bot's inbox, at most ``payload`` seconds from now."""

@@ -43,6 +43,9 @@ class MemoryJournal:
     def records(self):
         return [json.loads(line) for line in self.lines]
 
+    def compact(self, kept):
+        """Change nothing: a test that is about compaction says so."""
+
 
 @dataclass
 class HeldLease:

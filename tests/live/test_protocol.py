@@ -100,11 +100,13 @@ def test_a_lost_order_is_given_up_only_when_the_quarantine_is_over(desk):
     assert desk.bot.place(intent(1)).fate is Fate.PLACED
 
 
-def test_the_quarantine_goes_on_over_a_restart(desk):
+def test_the_quarantine_begins_anew_with_a_restart(desk):
+    """When the dead process sent it, its journal does not say: no later than it died."""
     desk.broker.fault = "lost"
     desk.bot.place(intent())
     desk.clock.advance(29)
     desk.restart()
+    desk.clock.advance(29)
     assert desk.bot.resolve() == []
     desk.clock.advance(1)
     assert [v.fate for v in desk.bot.resolve()] == [Fate.NOT_PLACED]
