@@ -1,12 +1,14 @@
 """Runs an image's entry point, as a container runtime would: its user, environment and words."""
 
 import json
+import signal
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO
 
 import psutil
@@ -15,6 +17,7 @@ from tests.images.building import Buildah, tag
 
 PATIENCE = 120.0
 GRACE = 20.0
+HELPERS = "buildah-"  # what buildah calls the processes it puts between itself and an image's
 
 
 class Container:
@@ -51,29 +54,63 @@ class Container:
     @contextmanager
     def serving(
         self, arguments: Sequence[str], environ: Mapping[str, str], output: IO[str]
-    ) -> Iterator[subprocess.Popen[str]]:
-        """Run the entry point for as long as the block lasts; SIGTERM ends it."""
-        words = self.words([*self.entrypoint, *arguments], environ)
-        process = subprocess.Popen(words, stdout=output, stderr=output, text=True)
-        try:
-            yield process
-        finally:
+    ) -> Iterator[None]:
+        """Run the entry point for as long as the block lasts; SIGTERM ends it.
+
+        Raises RuntimeError where it does not end in good order: with 0, or as by the signal.
+        """
+        with running(self.words([*self.entrypoint, *arguments], environ), output):
+            yield
+
+
+@contextmanager
+def running(words: Sequence[str], output: IO[str]) -> Iterator[subprocess.Popen[str]]:
+    """Run buildah for as long as the block lasts, then end what runs inside.
+
+    Raises RuntimeError where that does not end within its grace, or with an error.
+    """
+    process = subprocess.Popen(words, stdout=output, stderr=output, text=True)
+    try:
+        yield process
+    except BaseException:
+        with suppress(RuntimeError):  # the block's own error tells more
             _end(process)
+        raise
+    code = _end(process)
+    if code not in (0, 128 + signal.SIGTERM):
+        said = Path(output.name).read_text()[-2000:]
+        raise RuntimeError(f"SIGTERM ended it with {code}:\n{said}")
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """SIGTERM to what runs inside, which buildah itself does not pass on; then to buildah."""
-    with suppress(psutil.NoSuchProcess):
-        inside = psutil.Process(process.pid).children(recursive=True)
-        for each in reversed(inside):
-            with suppress(psutil.NoSuchProcess):
-                each.terminate()
-        _, left = psutil.wait_procs(inside, GRACE)
-        for each in left:
+def _end(process: subprocess.Popen[str]) -> int:
+    """SIGTERM as a container runtime sends it, to what runs inside; return how that ended.
+
+    buildah must not get the signal: it and its helpers answer it by killing what runs inside, which
+    then neither drains nor says how it would have ended.
+    """
+    inside = _inside(process)
+    for each in inside or [process]:
+        with suppress(psutil.NoSuchProcess):
+            each.terminate()
+    try:
+        return process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        for each in [*inside, process]:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
-    process.terminate()
-    process.wait(GRACE)
+        process.wait()
+        raise RuntimeError(f"it did not end within {GRACE:.0f} s of SIGTERM") from None
+
+
+def _inside(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Return the first process below buildah's own that is not buildah's, where there is one."""
+    try:
+        below = psutil.Process(process.pid).children()
+        while below and below[0].cmdline()[0].startswith(HELPERS):
+            below = below[0].children()
+    except (psutil.NoSuchProcess, IndexError):  # it ended meanwhile
+        return []
+    return below[:1]
 
 
 @contextmanager
