@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -51,6 +52,10 @@ class Container:
             raise RuntimeError(f"{' '.join(words)[:200]} ended with {done.returncode}:\n{said}")
         return done.stdout
 
+    def copy(self, file: Path, to: str) -> None:
+        """Put a file into the container."""
+        self._buildah.run("copy", self.name, str(file), to)
+
     @contextmanager
     def serving(
         self, arguments: Sequence[str], environ: Mapping[str, str], output: IO[str]
@@ -59,7 +64,15 @@ class Container:
 
         Raises RuntimeError where it does not end in good order: with 0, or as by the signal.
         """
-        with running(self.words([*self.entrypoint, *arguments], environ), output):
+        with self.running([*self.entrypoint, *arguments], environ, output):
+            yield
+
+    @contextmanager
+    def running(
+        self, words: Sequence[str], environ: Mapping[str, str], output: IO[str]
+    ) -> Iterator[None]:
+        """Run any words inside, as :meth:`serving` runs the entry point."""
+        with running(self.words(words, environ), output):
             yield
 
 
@@ -140,3 +153,16 @@ def answer(url: str, body: object = None, patience: float = PATIENCE) -> str:
             last = str(error)
             time.sleep(0.2)  # between two looks at a server that starts
     raise RuntimeError(f"{url} did not answer within {patience:.0f} s: {last}")
+
+
+def listens(host: str, port: int, patience: float = PATIENCE) -> None:
+    """Return once somebody listens. Raises RuntimeError where nobody ever does."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            socket.create_connection((host, port), 1).close()
+            return
+        except OSError as error:
+            if time.monotonic() > until:
+                raise RuntimeError(f"{host}:{port} is not listened to: {error}") from error
+            time.sleep(0.2)  # between two looks at a server that starts
