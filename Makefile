@@ -62,9 +62,11 @@ $(CHECKOV): $(UV) requirements/terraform.txt
 	@$(UV) pip sync --quiet --python $(@D)/bin/python --require-hashes requirements/terraform.txt
 	@touch $@
 
-.PHONY: images-local
-images-local: $(SETUP) ## build every container image for real, without a registry, and run each one
-	@$(BIN)/python -m tests.images.run
+.PHONY: images-local images-clean
+images-local: $(SETUP) ## build every container image for real, without a registry, and run each one; INSTALL=yes installs what that needs
+	@$(BIN)/python -m tests.images.run $(if $(filter yes,$(INSTALL)),--install)
+images-clean: ## free the disk that these images take
+	@rm -rf .mbats/images
 
 .PHONY: terraform-test terraform-local cost bootstrap deploy destroy
 terraform-test: $(SETUP) $(CHECKOV) ## plan and check every cloud environment, with no cloud

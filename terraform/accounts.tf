@@ -27,7 +27,7 @@ locals {
       description   = "Starts jobs."
       project_roles = var.orchestrator == "composer" ? ["roles/composer.worker"] : []
     } },
-    var.features.dataflow ? { dataflow = { description = "Workers of the tick pipeline.", project_roles = ["roles/dataflow.worker"] } } : {},
+    var.features.dataflow ? { dataflow = { description = "Workers of the tick pipeline.", project_roles = concat(["roles/dataflow.worker"], local._read) } } : {},
     var.features.mlflow ? { mlflow = { description = "MLflow's server.", project_roles = concat(
       ["roles/cloudsql.client", "roles/cloudsql.instanceUser"], local._vertex
     ) } } : {},

@@ -127,7 +127,7 @@ module "cloud_build" {
     images = {
       description       = "Builds, tests and pushes every image of a commit on main."
       approval_required = local.live
-      substitutions     = { _REGISTRY = module.artifact_registry.url }
+      substitutions     = { _DATAFLOW = tostring(var.features.dataflow), _REGISTRY = module.artifact_registry.url }
     }
   }
 }

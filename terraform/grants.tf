@@ -43,6 +43,8 @@ locals {
   registry_iam = merge(
     { build = { role = "roles/artifactregistry.writer", member = local.members.build } },
     var.ci.repository_id == null ? {} : { deploy = { role = "roles/artifactregistry.reader", member = local.members.deploy } },
+    # Dataflow's machines pull the pipeline's image as their own account.
+    { for name, _ in local._dataflow : name => { role = "roles/artifactregistry.reader", member = local.members[name] } },
   )
 
   # A broker token is read by what trades with it, prices with it, or stops it: never by a backtest.
@@ -95,7 +97,7 @@ locals {
     [for name, _ in local._risk_tables : { dataset = "risk", account = name, role = "READER" }],
     [for name in local._batch_writers : { dataset = "staging", account = name, role = "WRITER" }],
     [for name, _ in local._bots : { dataset = "security_master", account = name, role = "READER" }],
-    [for name, _ in local._dataflow : { dataset = "security_master", account = name, role = "WRITER" }],
+    [for name, _ in local._dataflow : { dataset = "security_master", account = name, role = "READER" }],
   ) : "${grant.dataset}/${grant.account}" => { dataset = grant.dataset, role = grant.role, member = local.members[grant.account] } }
 
   # Who changes which tables' rows. A bot's orders, fills and events go through Pub/Sub, as bq-writer.
@@ -109,10 +111,13 @@ locals {
     },
     { for name, _ in local._bots : name => ["equity", "position", "run", "signal"] },
   )
-  _market_tables = {
-    download        = ["alternative_data", "bar_daily", "bar_minute", "data_quality", "data_vendor", "exchange", "instrument"]
-    fn-control-file = ["watchlist"]
-  }
+  _market_tables = merge(
+    {
+      download        = ["alternative_data", "bar_daily", "bar_minute", "data_quality", "data_vendor", "exchange", "instrument"]
+      fn-control-file = ["watchlist"]
+    },
+    { for name, _ in local._dataflow : name => ["bar_daily", "bar_minute", "data_quality"] },
+  )
   _batch_writers = toset(concat(keys(local._risk_tables), keys(local._market_tables)))
 
   table_iam = { for grant in concat(

@@ -8,6 +8,11 @@ output "dags" {
   value       = one(module.composer[*].dags)
 }
 
+output "dataflow" {
+  description = "Command that starts the tick pipeline; null where it is not asked for, or its image does not exist."
+  value       = one(module.dataflow[*].launch)
+}
+
 output "egress_address" {
   description = "The one address the desk is seen from, where it was asked for."
   value       = one(module.network[*].egress_address)
@@ -45,6 +50,13 @@ output "monthly_cost" {
     components = local.costs
     total      = sum(concat([0], values(local.costs)))
   }
+}
+
+output "optional_images" {
+  description = "Images that are built because a feature asks for them."
+  value       = var.features.dataflow ? ["dataflow"] : []
+
+  depends_on = [module.artifact_registry] # so that the apply of what a build needs records it too
 }
 
 output "project_roles" {

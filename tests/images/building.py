@@ -1,13 +1,7 @@
-"""Builds the images for real, with buildah and without a registry.
-
-No image can be pulled where there is no registry, so what a Dockerfile begins with is made here: a
-Debian with Python under the name of the official image, and Google's Cloud SQL proxy from its Go
-module. The Dockerfiles know nothing of it: their ARGs name what stands in.
-"""
+"""Builds the images for real, with buildah, on stand-ins for what they begin with."""
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -18,10 +12,12 @@ ROOT = Path(__file__).parents[2]
 CONTAINERS = ROOT / "containers"
 WORK = ROOT / ".mbats" / "images"
 PYTHON = "docker.io/library/python:3.11-slim-bookworm"
+GO = "docker.io/library/golang:1.26.8-bookworm"
+LAUNCHER = (
+    "gcr.io/dataflow-templates-base/python311-template-launcher-base"
+    ":flex_templates_base_image_release_20260720_RC00"
+)
 PROXY = "gcr.io/cloud-sql-connectors/cloud-sql-proxy:2.23.0"
-PROXY_MODULE = "github.com/GoogleCloudPlatform/cloud-sql-proxy/v2@v2.23.0"
-MIRROR = "http://deb.debian.org/debian"
-CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 TOOLS = ("buildah", "debootstrap")
 
 # Each image with what it is built on: its own ARG, and which of ours or of the stand-ins it names.
@@ -32,11 +28,8 @@ ORDER: Mapping[str, Mapping[str, str]] = {
     "mlflow": {"BASE": PYTHON},
     "model-server": {"BASE": PYTHON, "MLFLOW": "mlflow"},
     "sql-proxy": {"PROXY": PROXY},
+    "dataflow": {"BASE": PYTHON, "GO": GO, "LAUNCHER": LAUNCHER},
 }
-
-# Not built with the others: it begins with Beam's and Google's own images, which have no stand-in,
-# and only a desk that uses Dataflow needs it (docs/how-to/batch-bars.md).
-APART = ("dataflow",)
 
 
 class CannotError(Exception):
@@ -55,16 +48,16 @@ def missing_tools() -> list[str]:
 
 def install_tools(tools: Sequence[str]) -> None:
     """Install Debian's packages. Raises :class:`CannotError` where that is not possible."""
-    if not tools:
-        return
     if os.geteuid() or shutil.which("apt-get") is None:
-        raise CannotError(
-            f"{', '.join(tools)} missing: install them, or run this as root on Debian"
-        )
+        raise CannotError(f"{', '.join(tools)}: only root installs them, on Debian or Ubuntu")
     print(f"Installing {', '.join(tools)} from Debian", flush=True)
     quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "check": True}
-    subprocess.run(["apt-get", "update", "-qq"], **quiet)
-    subprocess.run(["apt-get", "install", "-y", "-qq", *tools], stdout=subprocess.DEVNULL, **quiet)
+    try:
+        subprocess.run(["apt-get", "update", "-qq"], **quiet)
+        words = ["apt-get", "install", "-y", "-qq", *tools]
+        subprocess.run(words, stdout=subprocess.DEVNULL, **quiet)
+    except subprocess.CalledProcessError as error:
+        raise CannotError(f"{' '.join(error.cmd)} ended with {error.returncode}") from error
 
 
 @dataclass(frozen=True)
@@ -79,7 +72,7 @@ class Buildah:
         return ["buildah", *storage, "--storage-driver", "vfs", *arguments]
 
     def run(self, *arguments: str) -> str:
-        """Run a command and return what it says. Raises CalledProcessError with its output."""
+        """Run a command and return what it says. Raises RuntimeError with the end of it."""
         done = subprocess.run(
             self.words(*arguments), capture_output=True, text=True, check=False, cwd=ROOT
         )
@@ -104,6 +97,14 @@ class Buildah:
             *("--file", str(dockerfile), "--tag", name, str(folder)),
         )
 
+    def begin(self) -> None:
+        """Drop the containers that a run left behind which was killed."""
+        self.run("rm", "--all")
+
+    def prune(self) -> None:
+        """Drop the images that a build has put another for, of which vfs keeps every layer."""
+        self.run("rmi", "--prune", "--force")
+
     def size(self, image: str) -> int:
         """Return the bytes of an image: of all its layers."""
         found = json.loads(self.run("inspect", "--type", "image", image))
@@ -127,63 +128,6 @@ def _tree_size(folder: Path, layer: str) -> int:
     return int(done.stdout.split()[0])
 
 
-def stand_in(buildah: Buildah, images: Sequence[str]) -> None:
-    """Make what these images begin with, where it is not made yet."""
-    begins = {base for image in images for base in ORDER[image].values()}
-    for base, make in ((PYTHON, _python), (PROXY, _proxy)):
-        if base in begins and not buildah.has(base):
-            make(buildah)
-
-
-def _python(buildah: Buildah) -> None:
-    print(f"Making a stand-in for {PYTHON}", flush=True)
-    folder = _empty(buildah.folder / "python")
-    tree = folder / "tree"
-    packages = "python3,python3-venv,python3-pip,ca-certificates"
-    done = subprocess.run(
-        ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", tree, _mirror()],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise CannotError(f"debootstrap ended with {done.returncode}: {done.stdout[-2000:]}")
-    for waste in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man"):
-        shutil.rmtree(tree / waste, ignore_errors=True)
-        (tree / waste).mkdir(parents=True)
-    shutil.rmtree(tree / "usr/share/locale", ignore_errors=True)  # as the official slim images
-    for file in (CERTIFICATES, Path("/etc/pip.conf")):  # this machine's way to the package index
-        if file.is_file():
-            shutil.copy(file, tree / file.relative_to("/"))
-    (folder / "Dockerfile").write_text(
-        "FROM scratch\nCOPY tree/ /\n"
-        f"ENV SSL_CERT_FILE={CERTIFICATES} PIP_CERT={CERTIFICATES}\n"
-        'CMD ["python3"]\n'
-    )
-    buildah.build(folder, folder / "Dockerfile", PYTHON, {})
-    shutil.rmtree(folder)
-
-
-def _proxy(buildah: Buildah) -> None:
-    if shutil.which("go") is None:
-        raise CannotError("go is missing, which makes the stand-in of the Cloud SQL proxy")
-    print(f"Making a stand-in for {PROXY}", flush=True)
-    folder = _empty(buildah.folder / "proxy")
-    # The checksum database is not reached from everywhere, and nothing made here is deployed.
-    environ = {**os.environ, "CGO_ENABLED": "0", "GOBIN": str(folder), "GONOSUMDB": "*"}
-    done = subprocess.run(
-        ["go", "install", PROXY_MODULE], env=environ, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise CannotError(f"go install {PROXY_MODULE}: {done.stderr[-2000:]}")
-    shutil.copy(CERTIFICATES, folder / "ca.crt")
-    (folder / "Dockerfile").write_text(
-        f"FROM scratch\nCOPY cloud-sql-proxy /cloud-sql-proxy\nCOPY ca.crt {CERTIFICATES}\n"
-    )
-    buildah.build(folder, folder / "Dockerfile", PROXY, {})
-    shutil.rmtree(folder)
-
-
 def build(buildah: Buildah, image: str) -> None:
     """Build one of our images of the checkout as it stands."""
     bases = {key: tag(on) if on in ORDER else on for key, on in ORDER[image].items()}
@@ -197,22 +141,3 @@ def revision() -> str:
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     return done.stdout.strip()
-
-
-def _mirror() -> str:
-    """Return the Debian mirror of this machine."""
-    places = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
-    for place in places:
-        text = place.read_text() if place.is_file() else ""
-        found = re.search(
-            r"^(?:URIs:|deb(?: \[.*?\])?) +(http\S*/debian)/?(?:\s|$)", text, re.MULTILINE
-        )
-        if found:
-            return found[1]
-    return MIRROR
-
-
-def _empty(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder

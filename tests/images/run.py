@@ -1,215 +1,76 @@
 """`make images-local`: builds every image for real, runs each one's entry point, prints the sizes.
 
-    python -m tests.images.run [IMAGE ...]
+    python -m tests.images.run [--install] [IMAGE ...]
 
 A backtest job runs inside its image against the emulators and its rows are read back; the streamer
 publishes a simulated broker's prices; MLflow answers and takes a model; the model server predicts
-with it; the preview shows a page; the proxy tells its version. Ends with 1 where anything fails or
-the job image is too large, with 2 where this machine cannot build.
+with it; the preview shows a page; the proxy tells its version; the tick pipeline makes bars. Ends
+with 1 where anything fails or the job image is too large, with 2 where this machine cannot build.
 """
 
-import json
+import argparse
+import os
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
-from queue import SimpleQueue
 
 from mbats.cli.output import people, table
-from mbats.config import Settings
-from mbats.desk import Desk
-from mbats.gcp.tickbus import TickSubscription
-from mbats.local import ports
-from mbats.local.emulators import EMULATOR_SERVICES
-from mbats.local.oanda_sim import SimConfig, serve
-from mbats.local.stack import Stack
-from mbats.market.tick import Tick
-from tests.images import building
-from tests.images.building import ORDER, ROOT, Buildah, CannotError
-from tests.images.running import Container, answer, container
+from tests.images import building, stand_ins
+from tests.images.building import ORDER, WORK, Buildah, CannotError
+from tests.images.entry_points import RUNS, House
+from tests.images.running import container
 
 DESK_LIMIT_MB = 600
-HOST = "127.0.0.1"
-INSTRUMENT = "EUR_USD"
-OPEN = datetime(2026, 9, 23, 14, tzinfo=UTC)  # a Wednesday: prices flow
-
-REGISTER = """
-import mlflow, pandas as pd
-
-class Twice(mlflow.pyfunc.PythonModel):
-    def predict(self, context, model_input, params=None):
-        return model_input["x"] * 2
-
-client = mlflow.MlflowClient()
-with mlflow.start_run():
-    info = mlflow.pyfunc.log_model(
-        name="model", python_model=Twice(), registered_model_name="signals",
-        input_example=pd.DataFrame({"x": [1.0]}), pip_requirements=[])
-client.set_registered_model_alias("signals", "champion", info.registered_model_version)
-"""
+DISK_GB = 12  # vfs keeps every layer whole
 
 
-class House:
-    """What the images are run against: the emulators, started when they are first asked for."""
-
-    def __init__(self, folder: Path, opened: ExitStack) -> None:
-        self.folder = folder
-        self.opened = opened
-
-    @cached_property
-    def settings(self) -> Settings:
-        """Settings that point at the emulators."""
-        made = Settings(
-            home=self.folder / ".mbats", venvs=ROOT / ".mbats" / "venvs", project="mbats-images"
-        )
-        stack = Stack(made, services=EMULATOR_SERVICES, any_ports=True)
-        self.opened.callback(stack.down)
-        stack.up()
-        return stack.running_settings()
-
-    @cached_property
-    def environ(self) -> Mapping[str, str]:
-        """The environment that points an image of the desk at the emulators."""
-        names = ("project", "bigquery_endpoint", "bigquery_grpc", "storage_endpoint")
-        given = {f"MBATS_{n.upper()}": str(getattr(self.settings, n)) for n in names}
-        return {
-            **given,
-            "MBATS_PUBSUB_ENDPOINT": str(self.settings.pubsub_endpoint),
-            "NO_PROXY": HOST,
-            "no_proxy": HOST,
-        }
-
-
-def run_desk(house: House, desk: Container, folder: Path) -> str:
-    """A backtest job writes its rows."""
-    environ = house.environ
-    desk.finish(["init"], environ)
-    desk.finish(["data", "load", "--vendor", "ecb", "--instruments", INSTRUMENT], environ)
-    words = ["backtest", "rsi_stochastic", "--instruments", INSTRUMENT, "--from", "2015-01-01"]
-    sheet = json.loads(desk.finish([*words, "--json"], environ))["tear_sheet"]
-    run_id = Path(sheet).stem
-    with Desk(house.settings) as opened:
-        result = opened.risk_store.load(run_id)
-    rows = {name: len(rows) for name, rows in result.tables.items()}
-    assert result.run["status"] == "done", result.run
-    assert result.run["git_sha"] == desk.revision, result.run["git_sha"]
-    assert all(rows[name] for name in ("fill", "trade", "equity", "performance")), rows
-    said = desk.run(["id", "-u"], {}).strip()
-    assert said != "0", "it runs as root"
-    return f"run {run_id[:8]}: {rows['fill']} fills, {rows['trade']} trades in the risk store"
-
-
-def run_streamer(house: House, streamer: Container, folder: Path) -> str:
-    """Prices of a simulated broker reach a subscriber."""
-    items: SimpleQueue[object] = SimpleQueue()
-    subscription = TickSubscription(house.settings, "images", [INSTRUMENT], items.put)
-    subscription.start()
-    items.get(timeout=60)  # it listens
-    with serve(SimConfig(start=OPEN)) as broker, (folder / "streamer.log").open("w") as log:
-        broker_env = {
-            "MBATS_OANDA_ENDPOINT": broker.url,
-            "MBATS_OANDA_ACCOUNT": broker.account_id,
-        }
-        with streamer.serving(["--instruments", INSTRUMENT], {**house.environ, **broker_env}, log):
-            first = _first_tick(items)
-    subscription.delete()
-    subscription.stop()
-    subscription.join(30)
-    lines = (folder / "streamer.log").read_text().splitlines()
-    assert json.loads(lines[-1])["event"] == "stopped", lines[-3:]
-    return f"{first.instrument} {first.bid}/{first.ask} on the bus; SIGTERM drained it"
-
-
-def run_preview(house: House, preview: Container, folder: Path) -> str:
-    """The page lists the views, and shows one that has rows."""
-    port = _port()
-    with (folder / "preview.log").open("w") as log:
-        words = ["--host", HOST, "--port", str(port)]
-        with preview.serving(words, house.environ, log):
-            answer(f"http://{HOST}:{port}/health")
-            index = answer(f"http://{HOST}:{port}/")
-            page = answer(f"http://{HOST}:{port}/view/v_fill")
-    assert "/view/v_fill" in index, index[:2000]
-    assert "rsi_stochastic" in page, page[:2000]
-    assert "data-figure" in page, page[:2000]
-    rows = page.count("<tr>") - 1
-    return f"{index.count('/view/')} views listed, v_fill shows a chart and {rows} rows"
-
-
-def run_mlflow(house: House, mlflow: Container, folder: Path) -> str:
-    """The tracking server answers, and stays up for the model server."""
-    port = _port()
-    mlflow.run(["python3", "-c", "import psycopg2, google.cloud.storage"], {})
-    words = [
-        "server", f"--host={HOST}", f"--port={port}", "--workers=1", "--serve-artifacts",
-        "--artifacts-destination=/srv/mlflow/artifacts",
-        "--backend-store-uri=sqlite:////srv/mlflow/mlflow.db",
-    ]  # fmt: skip
-    environ = {"MLFLOW_SERVER_ALLOWED_HOSTS": f"{HOST}:{port}"}
-    log = house.opened.enter_context((folder / "mlflow.log").open("w"))
-    house.opened.enter_context(mlflow.serving(words, environ, log))
-    said = answer(f"http://{HOST}:{port}/health")
-    (folder / "tracking").write_text(f"http://{HOST}:{port}")
-    return f"/health says {said}"
-
-
-def run_model_server(house: House, server: Container, folder: Path) -> str:
-    """A model that was registered with MLflow answers a prediction."""
-    port, tracking = _port(), (folder / "tracking").read_text()
-    environ = {
-        "MLFLOW_TRACKING_URI": tracking,
-        "MODEL_URI": "models:/signals@champion",
-        "HOST": HOST,
-        "PORT": str(port),
-        "NO_PROXY": HOST,
-        "no_proxy": HOST,
-    }
-    with (folder / "model-server.log").open("w") as log, server.serving([], environ, log):
-        answer(f"http://{HOST}:{port}/health")
-        said = _refusal(f"http://{HOST}:{port}/ping")
-        assert "answered 503" in said, f"ready without a model: {said}"
-        server.run(["python3", "-c", REGISTER], environ)
-        said = answer(f"http://{HOST}:{port}/predict", {"instances": [{"x": 1.5}, {"x": -2.0}]})
-    assert json.loads(said) == {"predictions": [3.0, -4.0]}, said
-    found = server.run(["python3", "-c", PROVIDERS], {}).split()
-    assert "gcp-id-token" in found, found
-    return f"models:/signals@champion says {said}"
-
-
-PROVIDERS = """
-from mlflow.tracking.request_auth.registry import _request_auth_provider_registry as known
-print(*(provider.get_name() for provider in known))
-"""
-
-
-def run_sql_proxy(house: House, proxy: Container, folder: Path) -> str:
-    """It is the proxy, and runs."""
-    return proxy.finish(["--version"], {}).strip()
-
-
-RUNS: Mapping[str, Callable[[House, Container, Path], str]] = {
-    "desk": run_desk,
-    "streamer": run_streamer,
-    "preview": run_preview,
-    "mlflow": run_mlflow,
-    "model-server": run_model_server,
-    "sql-proxy": run_sql_proxy,
-}
-
-
-def main(chosen: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Build and run; return the exit code."""
-    images = [image for image in ORDER if not chosen or image in chosen]
-    buildah = Buildah()
+    parser = argparse.ArgumentParser(prog="make images-local")
+    parser.add_argument("--install", action="store_true", help="install what Debian has of it")
+    parser.add_argument("image", nargs="*", help=f"of {', '.join(ORDER)}; all where none is named")
+    given = parser.parse_args(arguments)
+    if unknown := {*given.image} - {*ORDER}:
+        parser.error(f"no image {', '.join(sorted(unknown))}")
+    images = [image for image in ORDER if not given.image or image in given.image]
     try:
-        building.install_tools(building.missing_tools())
+        if given.install and (tools := building.missing_tools()):
+            building.install_tools(tools)
     except CannotError as error:
         people.print(f"[bold red]IMAGES ARE NOT BUILT[/]: {error}")
         return 2
+    if lines := lacking(images):
+        people.print("[bold red]IMAGES ARE NOT BUILT[/], for this machine lacks:")
+        for line in lines:
+            people.print(f"* {line}")
+        return 2
+    return _all(images)
+
+
+def lacking(images: Sequence[str]) -> list[str]:
+    """Return what this machine lacks to build the images, a line each, and how to get it."""
+    lines = []
+    if os.geteuid():
+        lines.append("root, in whose name files are put into images: sudo make images-local")
+    if tools := building.missing_tools():
+        install = f"apt-get install {' '.join(tools)}"
+        lines.append(f"{' and '.join(tools)}: make images-local INSTALL=yes, which does {install}")
+    if (need := stand_ins.needs_go(images)) and shutil.which("go") is None:
+        lines.append(f"go, 1.21 or later, for {' and '.join(need)}: https://go.dev/doc/install")
+    WORK.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(WORK).free / 1e9
+    if not any(WORK.iterdir()) and free < DISK_GB:
+        lines.append(f"{DISK_GB} GB of disk for {WORK}: {free:.0f} GB are free")
+    return lines
+
+
+def _all(images: Sequence[str]) -> int:
+    buildah = Buildah()
+    buildah.begin()
     rows, failed = [], False
     with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
         house = House(Path(name), opened)
@@ -219,7 +80,8 @@ def main(chosen: Sequence[str]) -> int:
             failed |= not well
             people.print(" ".join(row))
     people.print(table("Images", ("image", "MB", "built in", "ran"), rows, right=("MB",)))
-    people.print("Sizes are of a Debian stand-in for the official Python image.")
+    people.print("Sizes are of stand-ins for the official Python image and for Google's launcher.")
+    people.print("make images-clean frees the disk that the images take.")
     return int(failed)
 
 
@@ -227,8 +89,9 @@ def _one(buildah: Buildah, house: House, image: str) -> tuple[tuple[str, str, st
     began = time.monotonic()
     megabytes = 0.0
     try:
-        building.stand_in(buildah, [image])
+        stand_ins.make(buildah, [image])
         building.build(buildah, image)
+        buildah.prune()
         took = time.monotonic() - began
         megabytes = buildah.size(building.tag(image)) / 1e6
         opened = house.opened.enter_context(container(buildah, image))
@@ -238,24 +101,6 @@ def _one(buildah: Buildah, house: House, image: str) -> tuple[tuple[str, str, st
     well = image != "desk" or megabytes < DESK_LIMIT_MB
     note = "" if well else f"TOO LARGE, {DESK_LIMIT_MB} MB are allowed: "
     return (image, f"{megabytes:.0f}", f"{took:.0f} s", note + said), well
-
-
-def _refusal(url: str) -> str:
-    try:
-        return answer(url)
-    except RuntimeError as error:
-        return str(error)
-
-
-def _first_tick(items: SimpleQueue[object]) -> Tick:
-    while True:
-        item = items.get(timeout=60)
-        if isinstance(item, Tick):
-            return item
-
-
-def _port() -> int:
-    return ports.choose((), ())
 
 
 if __name__ == "__main__":

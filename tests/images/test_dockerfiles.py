@@ -14,10 +14,11 @@ import yaml
 
 from mbats.local.cloud_run import images as local_images
 from mbats.local.cloud_run.jobs_file import read_jobs
-from tests.images.building import APART, CONTAINERS, ORDER, ROOT
+from tests.images.building import CONTAINERS, ORDER, ROOT
 
 DOCKERFILES = sorted(CONTAINERS.glob("*/Dockerfile"))
-IMAGES = [file.parent.name for file in DOCKERFILES if file.parent.name not in APART]
+IMAGES = [file.parent.name for file in DOCKERFILES]
+AS_ROOT = {"dataflow"}  # its Dockerfile says why
 LABELS = ("title", "description", "licenses", "source", "revision")
 COMPILERS = re.compile(r"\b(gcc|g\+\+|build-essential|clang|make|rustc|cargo|golang)\b")
 
@@ -49,14 +50,34 @@ def arguments(image):
 
 
 def test_there_are_images():
-    assert {"desk", "streamer", "mlflow", "model-server", "preview", "sql-proxy"} <= set(IMAGES)
+    assert {
+        "desk",
+        "streamer",
+        "mlflow",
+        "model-server",
+        "preview",
+        "sql-proxy",
+        "dataflow",
+    } == set(IMAGES)
 
 
-@pytest.mark.parametrize("image", IMAGES)
+@pytest.mark.parametrize("image", [i for i in IMAGES if i not in AS_ROOT])
 def test_it_runs_as_nobody_in_particular(image):
     users = values(last_stage(image), "USER")
     assert users, "no USER: it would run as root"
     assert re.fullmatch(r"[1-9]\d*", users[-1]), "a number, which Kubernetes and people can check"
+
+
+@pytest.mark.parametrize("image", sorted(AS_ROOT))
+def test_what_runs_as_root_says_so_and_why(image):
+    assert values(last_stage(image), "USER") == ["0"]
+    lines = (CONTAINERS / image / "Dockerfile").read_text().splitlines()
+    above = lines[: lines.index("USER 0")]
+    reason = []
+    while above and above[-1].startswith("#"):
+        reason.insert(0, above.pop())
+    assert "root" in " ".join(reason)
+    assert len(" ".join(reason)) > 100, "a reason, not a word"
 
 
 @pytest.mark.parametrize("image", IMAGES)
@@ -109,7 +130,7 @@ def test_what_is_installed_is_locked_by_hash_and_nothing_compiles_in_the_last_st
 
 @pytest.mark.parametrize("image", [i for i in IMAGES if i in ORDER and "BASE" in ORDER[i]])
 def test_python_prints_at_once(image):
-    on = image if image in ("desk", "mlflow") else ORDER[image]["MLFLOW"]
+    on = ORDER[image].get("MLFLOW", image)
     assert "PYTHONUNBUFFERED=1" in " ".join(values(last_stage(on), "ENV"))
 
 
@@ -136,6 +157,27 @@ def test_terraform_has_a_variable_for_every_image():
 
 def test_every_image_can_be_built_here():
     assert set(ORDER) == set(IMAGES)
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_a_stand_in_takes_the_place_of_what_is_named_there(image):
+    given = arguments(image)
+    assert {name: on.split("@")[0] for name, on in given.items()} == dict(ORDER[image])
+
+
+def test_the_worker_is_started_by_the_program_of_the_same_beam():
+    module = (CONTAINERS / "dataflow/boot/go.mod").read_text()
+    locked = (ROOT / "requirements/beam.txt").read_text()
+    started = re.search(r"github\.com/apache/beam/sdks/v2 v(\S+)", module)[1]
+    assert started == re.search(r"^apache-beam==(\S+)", locked, re.MULTILINE)[1]
+    hashed = (CONTAINERS / "dataflow/boot/go.sum").read_text()
+    for name, version in re.findall(r"^\t(\S+/\S+) (v\S+)", module, re.MULTILINE):
+        assert f"{name} {version} h1:" in hashed
+
+
+def test_go_takes_nothing_but_what_is_locked():
+    for command in re.findall(r"\bgo build [^&]*", text_of("dataflow")):
+        assert "-mod=readonly" in command
 
 
 def passes(path, rules):

@@ -149,6 +149,7 @@ echo "terraform $*" >>"$CALLS"
 case "$*" in
   "output -json registry") echo '"europe-west1-docker.pkg.dev/my-project/mbats"' ;;
   "output -json dags") echo '"gs://my-project-composer/dags"' ;;
+  "output -json optional_images") echo "[${WITH:+\\"$WITH\\"}]" ;;
   "output -json workloads") echo '{"jobs": ["backtest"]}' ;;
   "output -json first_run") echo '["fill the secrets"]' ;;
 esac
@@ -269,7 +270,23 @@ def test_deploy_gives_the_build_its_commit_and_terraform_its_digests(cloud):
             "model_server": f"{REGISTRY}/model-server@sha256:model-server",
         }
     }
-    assert re.search(rf"_REGISTRY={REGISTRY},_COMMIT=[0-9a-f]{{40}},_SOURCE=unknown$", built)
+    assert re.search(
+        rf"_REGISTRY={REGISTRY},_COMMIT=[0-9a-f]{{40}},_SOURCE=unknown,_DATAFLOW=false$", built
+    )
+
+
+def test_a_feature_brings_its_image(cloud):
+    (cloud.checkout / "containers" / "dataflow").mkdir()
+    (cloud.checkout / "containers" / "dataflow" / "Dockerfile").write_text("")
+    in_git(cloud.checkout)
+    done, calls = cloud("deploy", ENV="dev", PROJECT="my-project", APPROVE="yes", WITH="dataflow")
+    (built,) = [c for c in calls if c.startswith("gcloud builds submit")]
+    assert built.endswith(",_DATAFLOW=true")
+    assert done.returncode != 0
+    assert "The registry has no image dataflow, desk, model-server of " in done.stderr
+    done, calls = cloud("deploy", ENV="dev", PROJECT="my-project", APPROVE="yes")
+    assert [c for c in calls if c.endswith(",_DATAFLOW=false")]
+    assert "The registry has no image desk, model-server of " in done.stderr
 
 
 def test_the_address_of_the_source_carries_no_token(cloud):
@@ -278,7 +295,7 @@ def test_the_address_of_the_source_carries_no_token(cloud):
     subprocess.run(git, check=True)
     _, calls = cloud("deploy", ENV="dev", PROJECT="my-project", APPROVE="yes")
     (built,) = [c for c in calls if c.startswith("gcloud builds submit")]
-    assert built.endswith("_SOURCE=https://git.example.com/desk.git")
+    assert "_SOURCE=https://git.example.com/desk.git," in built
 
 
 def test_deploying_the_same_commit_again_builds_nothing(cloud):
