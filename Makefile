@@ -68,7 +68,7 @@ images-local: $(SETUP) ## build every container image for real, without a regist
 images-clean: ## free the disk that these images take
 	@rm -rf .mbats/images
 
-.PHONY: terraform-test terraform-local cost bootstrap deploy destroy
+.PHONY: terraform-test terraform-local cost bootstrap deploy drift destroy
 terraform-test: $(SETUP) $(CHECKOV) ## plan and check every cloud environment, with no cloud
 	@CI=true $(BIN)/pytest tests/terraform
 cost: ## what a month costs: make cost ENV=dev|practice|live
@@ -79,9 +79,11 @@ bootstrap: ## prepare a project, once: make bootstrap PROJECT=my-project
 	@terraform/scripts/desk bootstrap
 deploy: $(SETUP) ## build the desk: make deploy ENV=dev PROJECT=my-project
 	@terraform/scripts/desk deploy
+drift: ## what Terraform would change now; after a deploy nothing: make drift ENV=dev PROJECT=my-project
+	@terraform/scripts/desk drift
 destroy: ## take it away again: make destroy ENV=dev PROJECT=my-project
 	@terraform/scripts/desk destroy
-export ENV PROJECT APPROVE LOCATION
+export ENV PROJECT APPROVE CMEK LOCATION
 
 .PHONY: lint
 lint: $(SETUP) ## ruff, mypy, and the direction of imports

@@ -196,9 +196,7 @@ module "functions" {
   depends_on = [
     module.service_accounts,
     module.secrets,
-    module.function_registry,
-    google_project_iam_member.this,
-    google_project_iam_member.function_sources,
+    terraform_data.grants_in_force,
   ]
 }
 

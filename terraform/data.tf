@@ -40,7 +40,8 @@ module "buckets" {
       reports = {}
       state   = { keep_versions = 20 }
     },
-    var.orchestrator == "composer" ? { composer = { versioning = false } } : {},
+    # Composer takes a bucket of its own region only.
+    var.orchestrator == "composer" ? { composer = { versioning = false, place = { location = var.region, kms_key = local.region_key } } } : {},
     var.features.dataflow ? { dataflow = { versioning = false, expire_days = 14, expire_prefixes = ["temp/"] } } : {},
   )
 
@@ -64,15 +65,22 @@ module "warehouse" {
   depends_on = [module.service_accounts]
 }
 
-# Google takes up to a minute to put a grant in force, and Pub/Sub tries the writer when it makes a subscription.
+# Google takes up to a minute to put a grant in force. Pub/Sub tries the writer when it makes a subscription, and
+# Eventarc the bucket's messenger when it makes a function's trigger.
 resource "terraform_data" "grants_in_force" {
-  triggers_replace = keys(local.table_iam)
+  triggers_replace = concat(keys(local.project_iam), keys(local.table_iam))
 
   provisioner "local-exec" {
     command = "sleep ${var.iam_settle_seconds}"
   }
 
-  depends_on = [module.warehouse, module.service_accounts]
+  depends_on = [
+    module.warehouse,
+    module.service_accounts,
+    module.function_registry,
+    google_project_iam_member.this,
+    google_project_iam_member.function_sources,
+  ]
 }
 
 module "pubsub" {

@@ -60,7 +60,8 @@ module "kms" {
   source = "./modules/kms"
 
   project_id      = var.project_id
-  deletion_policy = "PREVENT"
+  name            = var.names.key_rings
+  deletion_policy = local.protect
   keys = {
     data = {
       # Keys of the multi-region EU live in europe.
@@ -71,7 +72,7 @@ module "kms" {
       location = var.region
       encrypters = { for name in concat(
         ["artifactregistry", "pubsub", "secretmanager"],
-        var.orchestrator == "composer" ? ["composer"] : [],
+        var.orchestrator == "composer" ? ["composer", "storage"] : [],
         var.features.mlflow ? ["sql"] : [],
         var.features.vertex_endpoint || var.features.vertex_experiments ? ["vertex"] : [],
       ) : name => local.agents[name] }

@@ -14,7 +14,7 @@ module "mlflow" {
   project_number  = local.number
   region          = var.region
   bucket          = module.buckets.names.models
-  database        = { highly_available = local.live, tier = local.live ? "db-custom-1-3840" : "db-f1-micro" }
+  database        = { name = var.names.database, highly_available = local.live, tier = local.live ? "db-custom-1-3840" : "db-f1-micro" }
   images          = local.mlflow_images
   kms_key         = local.region_key
   deletion_policy = local.protect

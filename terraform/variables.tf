@@ -164,7 +164,7 @@ variable "guard_limits" {
 }
 
 variable "iam_settle_seconds" {
-  description = "How long to wait between granting the BigQuery writer its tables and making the subscriptions, which Pub/Sub refuses before the grant is in force."
+  description = "How long to wait between grants and what needs them in force when it is made: the BigQuery subscriptions and the functions' triggers."
   type        = number
   default     = 60
   nullable    = false
@@ -209,6 +209,16 @@ variable "looker_template_report_id" {
   type        = string
   default     = ""
   nullable    = false
+}
+
+variable "names" {
+  description = "Names that Google remembers after a destroy, a database's for a week, a key ring's for ever: another name makes the thing anew sooner."
+  type = object({
+    database  = optional(string, "mlflow")
+    key_rings = optional(string, "mbats")
+  })
+  default  = {}
+  nullable = false
 }
 
 variable "notification_channels" {

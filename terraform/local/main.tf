@@ -20,6 +20,8 @@ provider "google" {
 }
 
 locals {
+  messages_project = "${var.project_id}-messages"
+
   _messages = yamldecode(file("${path.module}/../messages.yaml"))
 }
 
@@ -35,10 +37,11 @@ module "warehouse" {
   views_path      = "${path.module}/../../looker/views"
 }
 
+# The stack makes the desk's own topics when it starts, so these stand in a project of their own beside them.
 module "pubsub" {
   source = "../modules/pubsub"
 
-  project_id            = var.project_id
+  project_id            = local.messages_project
   dead_letter_retention = "604800s"
   deletion_policy       = "DELETE"
 

@@ -4,11 +4,14 @@
 cannot run (no terraform, no provider) is skipped loudly, or fails where CI is set.
 """
 
+import fcntl
 import json
 import os
+import pickle
 import shutil
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,21 +145,44 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     return code
 
 
+def _plan_all(terraform: Terraform) -> dict[str, Outcome]:
+    wanted = [("environment", name) for name in ENVIRONMENTS] + [("second_plan", "practice")]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        done = pool.map(lambda pair: terraform.test(*pair), wanted)
+        return {
+            f"{file}/{name}": outcome for (file, name), outcome in zip(wanted, done, strict=True)
+        }
+
+
 @pytest.fixture(scope="session")
-def outcomes(terraform: Terraform) -> dict[str, Outcome]:
-    """Every environment planned: today, and whole with either orchestrator."""
-    return {name: terraform.test("environment", name) for name in ENVIRONMENTS}
+def outcomes(terraform: Terraform, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Every environment planned, and one planned twice, by `file/environment`: once a session.
+
+    Workers of pytest-xdist share what the first of them planned.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _plan_all(terraform)
+    shared = tmp_path_factory.getbasetemp().parent / "terraform-outcomes"
+    with shared.open("ab+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        if kept := file.read():
+            found: dict[str, Outcome] = pickle.loads(kept)  # our own, of a minute ago
+            return found
+        outcomes = _plan_all(terraform)
+        file.write(pickle.dumps(outcomes))
+    return outcomes
 
 
 @pytest.fixture(scope="session")
 def plans(outcomes: dict[str, Outcome]) -> dict[str, Plan]:
     """Every plan by `environment/run`."""
-    for environment, outcome in outcomes.items():
-        assert outcome.passed, f"{environment}: {outcome.complaints}"
+    for name, outcome in outcomes.items():
+        assert outcome.passed, f"{name}: {outcome.complaints}"
     return {
         f"{environment}/{run}": plan
-        for environment, outcome in outcomes.items()
-        for run, plan in outcome.plans.items()
+        for environment in ENVIRONMENTS
+        for run, plan in outcomes[f"environment/{environment}"].plans.items()
     }
 
 

@@ -78,3 +78,31 @@ def test_variables_stand_in_alphabetical_order_and_every_one_is_described():
         names = re.findall(r'^variable "([^"]+)"', text, re.MULTILINE)
         assert names == sorted(names), file
         assert text.count("\n  description = ") == len(names), file
+
+
+VARIABLE = re.compile(r'^variable "([^"]+)" \{\n(.*?)^\}', re.MULTILINE | re.DOTALL)
+WORKLOADS = ("function", "run-job", "run-service", "run-worker-pool")
+OWN = {"name", "project_id", "region", "resources", "timeout_seconds", "description", "network"}
+
+
+def test_a_variable_that_workloads_share_is_the_same_in_each():
+    """Modules stand alone, so they repeat one another: word for word, where they mean the same."""
+    said: dict[str, set[str]] = {}
+    for module in WORKLOADS:
+        text = (ROOT / "terraform" / "modules" / module / "variables.tf").read_text()
+        for name, block in VARIABLE.findall(text):
+            said.setdefault(name, set()).add(block)
+    assert {"env", "iam", "image", "secrets", "service_account"} <= set(said)
+    assert [name for name, blocks in said.items() if len(blocks) > 1 and name not in OWN] == []
+
+
+def test_every_module_that_can_keep_its_things_refuses_an_unknown_policy():
+    rule = 'contains(["DELETE", "PREVENT"], var.deletion_policy)'
+    kept = [
+        (file, block)
+        for file in (ROOT / "terraform" / "modules").glob("*/variables.tf")
+        for name, block in VARIABLE.findall(file.read_text())
+        if name == "deletion_policy"
+    ]
+    assert kept
+    assert [str(file) for file, block in kept if rule not in block] == []

@@ -3,6 +3,11 @@ variable "deletion_policy" {
   type        = string
   default     = "DELETE"
   nullable    = false
+
+  validation {
+    condition     = contains(["DELETE", "PREVENT"], var.deletion_policy)
+    error_message = "deletion_policy is DELETE or PREVENT."
+  }
 }
 
 variable "description" {
@@ -20,6 +25,11 @@ variable "iam" {
   }))
   default  = {}
   nullable = false
+
+  validation {
+    condition     = alltrue([for grant in var.iam : !contains(["allUsers", "allAuthenticatedUsers"], grant.member)])
+    error_message = "No repository is public."
+  }
 }
 
 variable "immutable_tags" {

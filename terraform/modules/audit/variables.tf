@@ -10,6 +10,11 @@ variable "deletion_policy" {
   type        = string
   default     = "PREVENT"
   nullable    = false
+
+  validation {
+    condition     = contains(["DELETE", "PREVENT"], var.deletion_policy)
+    error_message = "deletion_policy is DELETE or PREVENT."
+  }
 }
 
 variable "kms_key" {

@@ -1,10 +1,14 @@
+locals {
+  _places = { for key, bucket in var.buckets : key => coalesce(bucket.place, { kms_key = var.kms_key, location = var.location }) }
+}
+
 resource "google_storage_bucket" "this" {
   # checkov:skip=CKV_GCP_78:versioning is on by default and off only where objects can be made again
   for_each = var.buckets
 
   project                     = var.project_id
   name                        = "${var.prefix}-${each.key}"
-  location                    = var.location
+  location                    = local._places[each.key].location
   storage_class               = "STANDARD"
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
@@ -40,7 +44,7 @@ resource "google_storage_bucket" "this" {
       }
       condition {
         age            = lifecycle_rule.value
-        matches_prefix = each.value.expire_prefixes
+        matches_prefix = length(each.value.expire_prefixes) > 0 ? each.value.expire_prefixes : null
         with_state     = "ANY"
       }
     }
@@ -54,7 +58,7 @@ resource "google_storage_bucket" "this" {
   }
 
   dynamic "encryption" {
-    for_each = var.kms_key == null ? [] : [var.kms_key]
+    for_each = local._places[each.key].kms_key == null ? [] : [local._places[each.key].kms_key]
     content {
       default_kms_key_name = encryption.value
     }

@@ -1,10 +1,14 @@
 variable "buckets" {
-  description = "Buckets by short name. `expire_days` deletes objects under `expire_prefixes` (all, where empty)."
+  description = "Buckets by short name. `expire_days` deletes objects under `expire_prefixes` (all, where empty). `place` puts a bucket elsewhere than the others, with the key of that place."
   type = map(object({
     expire_days     = optional(number)
     expire_prefixes = optional(list(string), [])
     keep_versions   = optional(number, 5)
-    versioning      = optional(bool, true)
+    place = optional(object({
+      kms_key  = optional(string)
+      location = string
+    }))
+    versioning = optional(bool, true)
   }))
   nullable = false
 
@@ -19,6 +23,11 @@ variable "deletion_policy" {
   type        = string
   default     = "DELETE"
   nullable    = false
+
+  validation {
+    condition     = contains(["DELETE", "PREVENT"], var.deletion_policy)
+    error_message = "deletion_policy is DELETE or PREVENT."
+  }
 }
 
 variable "force_destroy" {
@@ -57,7 +66,7 @@ variable "kms_key" {
 }
 
 variable "location" {
-  description = "Location of the buckets, for example EU."
+  description = "Location of the buckets that name none, for example EU."
   type        = string
   nullable    = false
 }

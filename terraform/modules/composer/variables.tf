@@ -18,6 +18,11 @@ variable "deletion_policy" {
   type        = string
   default     = "DELETE"
   nullable    = false
+
+  validation {
+    condition     = contains(["DELETE", "PREVENT"], var.deletion_policy)
+    error_message = "deletion_policy is DELETE or PREVENT."
+  }
 }
 
 variable "env" {

@@ -115,4 +115,9 @@ resource "google_sql_user" "this" {
 
   # PostgreSQL cannot drop a user that owns tables; it goes with the instance.
   deletion_policy = "ABANDON"
+
+  lifecycle {
+    # Given once, when the user is made: Cloud SQL's list of users, which the provider reads, does not name them.
+    ignore_changes = [database_roles]
+  }
 }

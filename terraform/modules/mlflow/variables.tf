@@ -25,6 +25,11 @@ variable "deletion_policy" {
   type        = string
   default     = "PREVENT"
   nullable    = false
+
+  validation {
+    condition     = contains(["DELETE", "PREVENT"], var.deletion_policy)
+    error_message = "deletion_policy is DELETE or PREVENT."
+  }
 }
 
 variable "images" {

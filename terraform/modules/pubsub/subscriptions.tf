@@ -24,9 +24,10 @@ resource "google_pubsub_subscription" "this" {
   dynamic "bigquery_config" {
     for_each = each.value.bigquery == null ? [] : [each.value.bigquery]
     content {
+      # The provider takes one of the two: the other is not given at all, for false is a value too.
       table                 = bigquery_config.value.table
-      use_topic_schema      = var.topics[each.value.topic].schema != null
-      use_table_schema      = var.topics[each.value.topic].schema == null
+      use_topic_schema      = var.topics[each.value.topic].schema == null ? null : true
+      use_table_schema      = var.topics[each.value.topic].schema == null ? true : null
       drop_unknown_fields   = true
       service_account_email = bigquery_config.value.service_account
     }

@@ -7,6 +7,11 @@ variable "dead_letter_iam" {
   }))
   default  = {}
   nullable = false
+
+  validation {
+    condition     = alltrue([for grant in var.dead_letter_iam : !contains(["allUsers", "allAuthenticatedUsers"], grant.member)])
+    error_message = "Nothing here is public."
+  }
 }
 
 variable "dead_letter_retention" {
@@ -21,6 +26,11 @@ variable "deletion_policy" {
   type        = string
   default     = "DELETE"
   nullable    = false
+
+  validation {
+    condition     = contains(["DELETE", "PREVENT"], var.deletion_policy)
+    error_message = "deletion_policy is DELETE or PREVENT."
+  }
 }
 
 variable "kms_key" {
@@ -57,6 +67,11 @@ variable "subscription_iam" {
   }))
   default  = {}
   nullable = false
+
+  validation {
+    condition     = alltrue([for grant in var.subscription_iam : !contains(["allUsers", "allAuthenticatedUsers"], grant.member)])
+    error_message = "Nothing here is public."
+  }
 }
 
 variable "subscriptions" {
@@ -101,6 +116,11 @@ variable "topic_iam" {
   }))
   default  = {}
   nullable = false
+
+  validation {
+    condition     = alltrue([for grant in var.topic_iam : !contains(["allUsers", "allAuthenticatedUsers"], grant.member)])
+    error_message = "Nothing here is public."
+  }
 }
 
 variable "topics" {

@@ -100,7 +100,7 @@ variable "name" {
 }
 
 variable "network" {
-  description = "Network all traffic goes through; the internet directly where null."
+  description = "Network that private addresses are reached through; none where null. Everything else is the internet, directly."
   type = object({
     network    = string
     subnetwork = string

@@ -3,6 +3,11 @@ variable "deletion_policy" {
   type        = string
   default     = "DELETE"
   nullable    = false
+
+  validation {
+    condition     = contains(["DELETE", "PREVENT"], var.deletion_policy)
+    error_message = "deletion_policy is DELETE or PREVENT."
+  }
 }
 
 variable "iam" {
@@ -14,6 +19,11 @@ variable "iam" {
   }))
   default  = {}
   nullable = false
+
+  validation {
+    condition     = alltrue([for grant in var.iam : !contains(["allUsers", "allAuthenticatedUsers"], grant.member)])
+    error_message = "No secret is public."
+  }
 }
 
 variable "kms" {

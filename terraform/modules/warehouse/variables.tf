@@ -76,6 +76,11 @@ variable "table_iam" {
   }))
   default  = {}
   nullable = false
+
+  validation {
+    condition     = alltrue([for grant in var.table_iam : !contains(["allUsers", "allAuthenticatedUsers"], grant.member)])
+    error_message = "No table is public."
+  }
 }
 
 variable "views_path" {
