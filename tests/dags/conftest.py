@@ -1,16 +1,14 @@
 """The DAGs are tested in Airflow's own environment: this interpreter has no Airflow."""
 
 import itertools
-import json
 import os
 import shutil
-import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from dags.world import CloudRun
+from dags.world import CloudRun, Inside
 
 from mbats.cli.init import make_all
 from mbats.desk import Desk
@@ -33,39 +31,6 @@ BOTS = {
 def airflow_python():
     """Airflow's interpreter: Composer's version, made once from requirements/airflow.txt."""
     return Environments(CHECKOUT / ".mbats" / "venvs").ensure(AIRFLOW) / "bin" / "python"
-
-
-class Inside(subprocess.Popen):
-    """A script of in_airflow/ that runs, and the file it leaves its answer in."""
-
-    def __init__(self, command, answer, **more):
-        self._file = answer
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        super().__init__(command, text=True, **pipes, **more)
-
-    def answer(self):
-        """Return the JSON that it left."""
-        return json.loads(self._file.read_text())
-
-    def ask(self, dag_id, conf=None, due=None, week_closes=None):
-        """Have run.py run a DAG: by hand, or as if it had been ``due`` then.
-
-        ``week_closes`` is what the DAG takes for Friday's close: a session of seconds.
-        """
-        instants = {"due": due, "week_closes": week_closes}
-        told = {name: at and at.isoformat() for name, at in instants.items()}
-        self.stdin.write(json.dumps({"dag_id": dag_id, "conf": conf or {}, **told}) + "\n")
-        self.stdin.flush()
-
-    def run(self, *asked, **more):
-        """Run a DAG to its end; return its state, its tasks' and what was said."""
-        self.ask(*asked, **more)
-        said = []
-        for line in self.stdout:
-            if line == "ANSWERED\n":
-                return self.answer() | {"log": "".join(said)}
-            said.append(line)
-        raise AssertionError("".join(said)[-5000:])
 
 
 @pytest.fixture(scope="session")

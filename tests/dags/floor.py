@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from dags.world import CloudRun, Inside
 from oandapyV20.endpoints.orders import OrderCreate
 from pydantic import SecretStr
 
@@ -16,12 +17,14 @@ from mbats.gcp.messages import RISK_EVENTS
 from mbats.gcp.publisher import Publisher
 from mbats.local.archiver import Archiver
 from mbats.local.oanda_sim import AccountSpec, Running, SimConfig, serve, spec_of
+from mbats.local.ports import choose
 from mbats.vendors.download import Request, download
 from mbats.vendors.oanda_client import session
 from mbats.vendors.registry import open_vendor
 
 OPEN = datetime(2026, 11, 27, 15, tzinfo=UTC)  # a Friday
 PAPER, TRADED, PROVEN = "000-001-0000001-001", "101-001-1234567-001", "101-001-1234567-002"
+BOTS = {PAPER: "bot-paper", TRADED: "bot-one"}
 TOKEN = "token-of-the-test"
 
 
@@ -33,6 +36,7 @@ def broker() -> Iterator[Running]:
         speed=0,
         token=TOKEN,
         history_days=30,
+        walk_step_ms=5_000,
         accounts=(AccountSpec(id=TRADED), AccountSpec(id=PROVEN)),
         specs=tuple(spec_of(name) for name in ("EUR_USD", "GBP_USD")),
     )
@@ -54,7 +58,8 @@ class Floor:
     """The desk of the DAGs, as a test looks at it."""
 
     desk: Desk
-    airflow: object
+    airflow: Inside
+    cloud_run: CloudRun
 
     def run(self, *asked, **more) -> Mapping[str, object]:
         """Run a DAG to its end; it and all its tasks must have ended well."""
@@ -86,6 +91,14 @@ class Floor:
         order = {"type": "MARKET", "instrument": "EUR_USD", "units": "100"}
         answer = api.request(OrderCreate(account, {"order": order}))
         assert "orderFillTransaction" in answer, answer
+
+    @contextmanager
+    def without_broker(self) -> Iterator[None]:
+        """Let bots find no broker within the block."""
+        nobody = {"MBATS_OANDA_ENDPOINT": f"http://127.0.0.1:{choose([], [])}"}
+        self.cloud_run.make_bots(BOTS, nobody)
+        yield
+        self.cloud_run.make_bots(BOTS)
 
     @contextmanager
     def archived(self) -> Iterator[None]:

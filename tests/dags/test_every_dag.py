@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
-from dags.floor import OPEN, PAPER, PROVEN, TRADED, Floor, broker, settings_of
+from dags.floor import BOTS, OPEN, PAPER, PROVEN, TRADED, Floor, broker, settings_of
 from dags.world import CloudRun
 
 from mbats import schemas
@@ -32,7 +32,6 @@ rsi_stochastic,practice,GBP_USD,,{TRADED},"rsi_low=35,rsi_high=65"
 sma_reversal,paper,EUR_USD,,,
 sma_reversal,backtest,EUR_USD,,,period=30
 """
-BOTS = {PAPER: "bot-paper", TRADED: "bot-one"}
 THIS_WEEK = FX.next_close(datetime.now(UTC)) - timedelta(days=1)
 
 
@@ -50,7 +49,7 @@ def floor(make_desk, start_inside, dag_folder, tmp_path_factory):
             cloud_run.make_committed("backtest")
             told = cloud_run.airflow() | {"MARKET_DATA_VENDOR": "oanda"}
             airflow = start_inside("run.py", dag_folder(ROWS), bots=BOTS, **told)
-            made = Floor(desk, airflow)
+            made = Floor(desk, airflow, cloud_run)
             made.load("EUR_USD")
             yield made
         finally:
@@ -190,10 +189,14 @@ def bot_on_paper(floor, dag_id):
 
 
 def week_of_a_bot(floor, dag_id, kind, account, strategy):
+    before = done(floor, kind)
     floor.run(dag_id, week_closes=datetime.now(UTC))
-    (run,) = floor.rows("run", "account = @account AND kind = @kind", account=account, kind=kind)
-    assert (run["status"], run["strategy"]) == ("done", strategy)
+    (run_id,) = done(floor, kind) - before
+    (run,) = floor.rows("run", "run_id = @run_id", run_id=run_id)
+    assert (run["status"], run["account"], run["strategy"]) == ("done", account, strategy)
     assert run["starting_cash"] == run["ending_value"] == 100_000
+    (equity, *_) = floor.rows("equity", "run_id = @run_id", run_id=run_id)
+    assert equity["net_asset_value"] == 100_000
 
 
 def watching_row(floor, dag_id):
@@ -201,8 +204,13 @@ def watching_row(floor, dag_id):
     floor.run(LEADER, due=THIS_WEEK, week_closes=datetime.now(UTC))
     ran = floor.run(dag_id, due=THIS_WEEK)
     assert set(ran["tasks"]) == {"plan", "watch"}
+    another = THIS_WEEK + timedelta(minutes=1)
+    with floor.without_broker():
+        assert floor.airflow.run(LEADER, due=another)["state"] == "failed"
+    followed = floor.airflow.run(dag_id, due=another)
+    assert followed["tasks"] == {"plan": "success", "watch": "failed"}
     alone = floor.airflow.run(dag_id)
-    assert (alone["state"], alone["tasks"]["plan"]) == ("failed", "failed")
+    assert alone["tasks"]["plan"] == "failed"
     assert f"Trigger {LEADER}" in alone["log"]
 
 

@@ -19,6 +19,39 @@ JOBS = CHECKOUT / "containers" / "jobs.yaml"
 IMAGES = Path(__file__).with_name("images")
 
 
+class Inside(subprocess.Popen):
+    """A script of in_airflow/ that runs, and the file it leaves its answer in."""
+
+    def __init__(self, command, answer, **more):
+        self._file = answer
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        super().__init__(command, text=True, **pipes, **more)
+
+    def answer(self):
+        """Return the JSON that it left."""
+        return json.loads(self._file.read_text())
+
+    def ask(self, dag_id, conf=None, due=None, week_closes=None):
+        """Have run.py run a DAG: by hand, or as if it had been ``due`` then.
+
+        ``week_closes`` is what the DAG takes for Friday's close: a session of seconds.
+        """
+        instants = {"due": due, "week_closes": week_closes}
+        told = {name: at and at.isoformat() for name, at in instants.items()}
+        self.stdin.write(json.dumps({"dag_id": dag_id, "conf": conf or {}, **told}) + "\n")
+        self.stdin.flush()
+
+    def run(self, *asked, **more):
+        """Run a DAG to its end; return its state, its tasks' and what was said."""
+        self.ask(*asked, **more)
+        said = []
+        for line in self.stdout:
+            if line == "ANSWERED\n":
+                return self.answer() | {"log": "".join(said)}
+            said.append(line)
+        raise AssertionError("".join(said)[-5000:])
+
+
 class CloudRun:
     """The local Cloud Run as a process of its own, over a stack's emulators."""
 
@@ -66,9 +99,12 @@ class CloudRun:
         self._process.terminate()
         self._process.wait()
 
-    def make_bots(self, bots: Mapping[str, str]) -> None:
-        """Create the jobs of the bots as `mbats airflow` does."""
-        make_jobs(self.port, bot_jobs(bots), self._project, REGION)
+    def make_bots(
+        self, bots: Mapping[str, str], variables: Mapping[str, str] | None = None
+    ) -> None:
+        """Create the jobs of the bots as `mbats airflow` does, with ``variables`` besides."""
+        for job, spec in bot_jobs(bots).items():
+            self._make(job, spec, variables or {})
 
     def make_committed(self, job: str) -> None:
         """Create a job of the desk anew, as its image is built: it knows the commit it is of."""
