@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from mbats.local.cloud_run.jobs_file import JobSpec, read_jobs
 
 CHECKOUT = Path(__file__).parents[2]
 JOBS = CHECKOUT / "containers" / "jobs.yaml"
+PATIENCE_S = 900.0
 IMAGES = Path(__file__).with_name("images")
 
 
@@ -45,11 +47,16 @@ class Inside(subprocess.Popen):
         """Run a DAG to its end; return its state, its tasks' and what was said."""
         self.ask(*asked, **more)
         said = []
-        for line in self.stdout:
-            if line == "ANSWERED\n":
-                return self.answer() | {"log": "".join(said)}
-            said.append(line)
-        raise AssertionError("".join(said)[-5000:])
+        watchdog = threading.Timer(PATIENCE_S, self.kill)
+        watchdog.start()
+        try:
+            for line in self.stdout:
+                if line == "ANSWERED\n":
+                    return self.answer() | {"log": "".join(said)}
+                said.append(line)
+        finally:
+            watchdog.cancel()
+        raise AssertionError("It gave no answer. " + "".join(said)[-5000:])
 
 
 class CloudRun:
