@@ -5,10 +5,14 @@
 * The Beam pipeline on its local runner against `mbats.market.tick_bars` in this process, the same
   ticks from the same Parquet files to the same Parquet bars; the bars are compared first.
 
+Of both, seconds on the wall and seconds of the processor, in this process and those it started; the
+emulators' own are in the first alone. On a machine that others use, quote the second.
+
 Needs no running stack: it starts one and stops it. Run it with
 `.venv/bin/python benchmarks/batch.py [members] [ticks]`.
 """
 
+import resource
 import subprocess
 import sys
 import tempfile
@@ -16,6 +20,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -39,10 +44,30 @@ LAST, UNTIL = "2026-03-06", datetime(2026, 3, 6, 22, tzinfo=UTC)
 TICK = schemas.table("security_master", "tick").arrow
 
 
-def timed(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
+class Took(NamedTuple):
+    """Seconds on the wall, and of the processor."""
+
+    wall: float
+    cpu: float
+
+    def __str__(self) -> str:
+        return f"{self.wall:8.1f} s wall {self.cpu:8.1f} s CPU"
+
+    def times(self, other: "Took") -> str:
+        """Return how many times faster this is than the other."""
+        return f"x {other.wall / self.wall:.2f} wall, x {other.cpu / self.cpu:.2f} CPU"
+
+
+def timed(work: Callable[[], object]) -> Took:
+    """Return how long ``work`` takes, with the processes that it starts and awaits."""
+    begin, own, others = time.perf_counter(), time.process_time(), _children()
     work()
-    return time.perf_counter() - begin
+    return Took(time.perf_counter() - begin, time.process_time() - own + _children() - others)
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def mbats(home: Path, *words: str) -> None:
@@ -64,8 +89,8 @@ def sweep_against_backtests(home: Path, members: int) -> None:
     alone = timed(one_by_one)
     swept = timed(lambda: mbats(home, "sweep", *common, "--param", f"period=5:{last}:1"))
     print(f"{members} members, 7,000 daily bars, into the local BigQuery")
-    print(f"  mbats backtest, one by one {members / alone:8.2f} members/s   x 1.0")
-    print(f"  mbats sweep, one process   {members / swept:8.2f} members/s   x {alone / swept:.1f}")
+    print(f"  mbats backtest, one by one {alone}   x 1")
+    print(f"  mbats sweep, one process   {swept}   {swept.times(alone)}")
 
 
 def make_ticks(name: str, count: int) -> pa.Table:
@@ -118,9 +143,9 @@ def beam_against_library(home: Path, count: int) -> None:
     whole = timed(beam)
     total = count // len(NAMES) * len(NAMES)
     print(f"{total:,} ticks, {len(NAMES)} instruments, M1 and D, Parquet to Parquet, equal bars")
-    print(f"  library, one process     {total / mine / 1e6:8.2f} Mticks/s   x 1.0")
-    print(f"  Beam, local runner       {total / whole / 1e6:8.2f} Mticks/s   x {mine / whole:.2f}")
-    print(f"  of Beam's {whole:.1f} s, start and nearly no ticks take {start:.1f} s")
+    print(f"  library, one process       {mine}   x 1")
+    print(f"  Beam, local runner         {whole}   {whole.times(mine)}")
+    print(f"  Beam, nearly no ticks      {start}")
 
 
 def main() -> None:

@@ -28,6 +28,10 @@ from mbats.strategy.loading import with_parameters
 BATCH_MEMBERS = 200
 BATCH_ROWS = 1_000_000
 BATCH_AGE = timedelta(minutes=1)
+MOST_TASKS_COUNTED = 30
+"""Of N tasks each writes N times less often, so that together they write as often as one; but a
+task that dies has half an hour of work to do again at the most.
+"""
 
 Keep = Literal["figures", "trades", "all"]
 
@@ -152,7 +156,7 @@ def sweep(
     before = len(share) - len(waiting)
     tell(before, len(share))
     failed: dict[str, str] = {}
-    batch = _Batch(store, now)
+    batch = _Batch(store, now, request.tasks)
     try:
         for number, result in enumerate(executor.play(waiting, loaded, now), before + 1):
             if result.run["status"] == "failed":
@@ -170,8 +174,9 @@ def sweep(
 class _Batch:
     """Results that wait to be written together."""
 
-    def __init__(self, store: SweepStore, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: SweepStore, now: Callable[[], datetime], tasks: int) -> None:
         self._store, self._now = store, now
+        self._tasks = min(tasks, MOST_TASKS_COUNTED)
         self._results: list[RunResult] = []
         self._rows = 0
         self._since = now()
@@ -179,8 +184,8 @@ class _Batch:
     def add(self, result: RunResult) -> None:
         self._results.append(result)
         self._rows += sum(table.num_rows for table in result.tables.values())
-        full = len(self._results) >= BATCH_MEMBERS or self._rows >= BATCH_ROWS
-        if full or self._now() - self._since >= BATCH_AGE:
+        many = len(self._results) >= BATCH_MEMBERS * self._tasks or self._rows >= BATCH_ROWS
+        if many or self._now() - self._since >= BATCH_AGE * self._tasks:
             self.write()
 
     def write(self) -> None:

@@ -12,7 +12,7 @@ from mbats.errors import ConfigError, DataError, NotReadyError
 
 if TYPE_CHECKING:
     from mbats.config import Settings
-    from mbats.desk.events.control_file import Checked, Outcome
+    from mbats.desk.events.control_file import Checked, Outcome, Stores
 
 WAIT_SECONDS = 120.0
 app = typer.Typer(
@@ -45,8 +45,8 @@ def check(file: FileArgument, as_json: JsonFlag = False) -> None:
 def put(file: FileArgument, as_json: JsonFlag = False) -> None:
     """Put a control file into the bucket and see it take effect.
 
-    Locally this command does what the function does in the cloud. A file that is wrong is set
-    aside with a report, what was in force stays, and the exit code is 3.
+    Locally this command does itself what the function does, if it is first. A file that is wrong
+    is set aside with a report, what was in force stays, and the exit code is 3.
     """
     outcome = _put(context.settings(), file.name, _read(file))
     if as_json:
@@ -60,7 +60,7 @@ def put(file: FileArgument, as_json: JsonFlag = False) -> None:
 def _put(settings: "Settings", name: str, content: bytes) -> "Outcome":
     from mbats.desk import Desk
     from mbats.desk.events import wiring
-    from mbats.desk.events.control_file import NAMES, awaited, settle
+    from mbats.desk.events.control_file import NAMES, awaited
 
     if name not in NAMES:
         raise ConfigError(
@@ -68,9 +68,12 @@ def _put(settings: "Settings", name: str, content: bytes) -> "Outcome":
         )
     with Desk(settings) as desk:
         generation = desk.objects.write("control", name, content)
+        outcome = None
         if settings.profile == "local":
-            return settle(wiring.stores(desk, _strategies(), say=lambda *_, **__: None), name)
-        outcome = awaited(desk.objects, name, generation, WAIT_SECONDS)
+            stores = wiring.stores(desk, _strategies(), say=lambda *_, **__: None)
+            outcome = _settled(stores, name)
+        if outcome is None:
+            outcome = awaited(desk.objects, name, generation, WAIT_SECONDS)
     if outcome is None:
         raise NotReadyError(
             f"{name} is in the bucket, but nothing has taken it within {WAIT_SECONDS:g} s.",
@@ -78,6 +81,17 @@ def _put(settings: "Settings", name: str, content: bytes) -> "Outcome":
             mend="look at the log of the function control-file",
         )
     return outcome
+
+
+def _settled(stores: "Stores", name: str) -> "Outcome | None":
+    """Put a file in force; None where the stack's function is doing so, or has."""
+    from mbats.desk.events.control_file import BusyError, settle
+
+    try:
+        outcome = settle(stores, name)
+    except BusyError:
+        return None
+    return None if outcome.state == "known" else outcome
 
 
 def _read(file: Path) -> bytes:

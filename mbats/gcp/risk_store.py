@@ -24,6 +24,7 @@ CLOCK_SLACK = timedelta(minutes=1)  # start times of processes are counted from 
 ABANDONED = "Abandoned: "
 CANDIDATES_SHOWN = 10
 FINISH_TRIES = 5
+SWEEP_PATIENCE_S = 3 * 3600.0  # the tasks of a sweep write the same tables, one at a time
 
 # Hosts whose name says nothing about where a process number counts: every container has one.
 _ANONYMOUS_HOSTS = ("localhost", "")
@@ -137,7 +138,12 @@ class RiskStore:
         mine = {"host": this_process(), "deadline_at": self._now() + RUN_LIFE}
         rows = [{**mine, **result.run} for result in results]
         claims = [{**row, "status": "running", "error": None, "ended_at": None} for row in rows]
-        self._warehouse.merge(self._schema, table_of(self._schema, claims), insert_only=True)
+        self._warehouse.merge(
+            self._schema,
+            table_of(self._schema, claims),
+            insert_only=True,
+            patience_s=SWEEP_PATIENCE_S,
+        )
         writes = [
             Write(
                 schemas.table("risk", name),
@@ -152,7 +158,9 @@ class RiskStore:
             "AND `status` != 'done') = @runs AS 'these runs may not finish'"
         )
         run_ids = [str(row["run_id"]) for row in rows]
-        self._warehouse.write_all(writes, guard, {"run_ids": run_ids, "runs": len(rows)})
+        self._warehouse.write_all(
+            writes, guard, {"run_ids": run_ids, "runs": len(rows)}, patience_s=SWEEP_PATIENCE_S
+        )
 
     def done(self, sweep_id: str) -> set[str]:
         """Return the run ids of a sweep's members that are done."""

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 from google.api_core import exceptions
-from google.api_core.retry import Retry
 from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 
@@ -22,24 +21,15 @@ from mbats.config import Settings
 from mbats.gcp import connection
 from mbats.gcp.batch import Batch, prepare
 from mbats.gcp.connection import speaking
+from mbats.gcp.contention import PATIENCE_S, Contention
 from mbats.gcp.sql import insert_statement, merge_statement, restriction, upsert_statements
 from mbats.gcp.staging import PREFIX, Staging
 from mbats.market.history import MergeCount
 from mbats.schemas import TableSchema
 
 READ_STREAMS = 4
-CONTENTION_SECONDS = 900.0
 STAGING_TRIES = 3
 LOCAL_SECONDS = 600.0  # a job of an emulator that was killed says RUNNING for ever
-
-# BigQuery cancels one of two writers of a table, or refuses the 21st that waits for it. What was
-# refused has done nothing, so it is asked again.
-_CONTENTION = (
-    "could not serialize access",
-    "due to concurrent update",
-    "too many dml statements outstanding",
-    "failed to commit ducklake transaction",  # the local BigQuery's word for it
-)
 
 Result = TypeVar("Result")
 
@@ -61,7 +51,11 @@ class Warehouse:
     """The security master's and the risk store's tables in BigQuery or its emulator."""
 
     def __init__(
-        self, settings: Settings, client: bigquery.Client, reader: BigQueryReadClient
+        self,
+        settings: Settings,
+        client: bigquery.Client,
+        reader: BigQueryReadClient,
+        contention: Contention | None = None,
     ) -> None:
         self.settings = settings
         self.client = client
@@ -69,6 +63,7 @@ class Warehouse:
         self._local = bool(settings.bigquery_endpoint)
         self._longest = LOCAL_SECONDS if self._local else None
         self._staging = Staging(client, self._longest)
+        self._contention = contention or Contention()
 
     @classmethod
     def open(cls, settings: Settings) -> "Warehouse":
@@ -95,11 +90,17 @@ class Warehouse:
         return self.settings.staging_dataset or self.dataset(schema)
 
     def merge(
-        self, schema: TableSchema, rows: pa.Table, *, insert_only: bool = False
+        self,
+        schema: TableSchema,
+        rows: pa.Table,
+        *,
+        insert_only: bool = False,
+        patience_s: float = PATIENCE_S,
     ) -> MergeCount:
         """Store ``rows`` on the natural key: new keys are inserted, differing rows replaced.
 
-        With ``insert_only`` rows whose key is there stay as they are.
+        With ``insert_only`` rows whose key is there stay as they are. Other writers of the table
+        are waited for, up to ``patience_s`` seconds.
 
         A column ``ingested_at`` is set by this call and never compared. Raises
         :class:`~mbats.errors.DataError` for rows that do not fit (see
@@ -109,17 +110,20 @@ class Warehouse:
             return MergeCount(0, 0)
         batch = prepare(schema, rows)
         with speaking(f"Store {batch.rows} rows in {self.target(schema)}"):
-            return _with_staging(lambda: self._merge(batch, insert_only))
+            return _with_staging(lambda: self._merge(batch, insert_only, patience_s))
 
     def write_all(
         self,
         writes: Sequence[Write],
         guard: str = "",
         parameters: Mapping[str, Any] | None = None,
+        *,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         """Store the rows of several tables in one transaction: all of them or none.
 
-        ``guard`` is SQL that runs first inside the transaction, for example an ASSERT.
+        ``guard`` is SQL that runs first inside the transaction, for example an ASSERT. Other
+        writers of the tables are waited for, up to ``patience_s`` seconds.
         """
         full = [
             (prepare(write.schema, write.rows), write.append)
@@ -128,7 +132,7 @@ class Warehouse:
         ]
         tables = ", ".join(self.target(batch.schema) for batch, _ in full)
         with speaking(f"Store in {tables}"):
-            _with_staging(lambda: self._commit(full, guard, dict(parameters or {})))
+            _with_staging(lambda: self._commit(full, guard, dict(parameters or {}), patience_s))
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Run ``sql`` and return its rows: for small answers; bars are read by :meth:`read`."""
@@ -184,17 +188,21 @@ class Warehouse:
         """Google's own retries in the cloud; none against an emulator, which is up or down."""
         return {"retry": None} if self._local else {}
 
-    def _merge(self, batch: Batch, insert_only: bool) -> MergeCount:
+    def _merge(self, batch: Batch, insert_only: bool, patience_s: float) -> MergeCount:
         staging = self._staging.fill(batch, self.staging(batch.schema))
         sql, parameters = merge_statement(
             batch, self.target(batch.schema), staging, "p", insert_only=insert_only
         )
-        stats = self._run(sql, parameters).dml_stats
+        stats = self._run(sql, parameters, patience_s).dml_stats
         self._staging.drop([staging])
         return MergeCount(inserted=stats.inserted_row_count, updated=stats.updated_row_count)
 
     def _commit(
-        self, batches: Sequence[tuple[Batch, bool]], guard: str, parameters: Mapping[str, Any]
+        self,
+        batches: Sequence[tuple[Batch, bool]],
+        guard: str,
+        parameters: Mapping[str, Any],
+        patience_s: float,
     ) -> None:
         values = dict(parameters)
         statements = [guard] if guard else []
@@ -209,22 +217,19 @@ class Warehouse:
             upsert, more = upsert_statements(batch, target, staging, f"p{index}")
             statements += upsert
             values |= more
-        self._run(
-            ";\n".join(["BEGIN TRANSACTION", *statements, "COMMIT TRANSACTION"]) + ";", values
-        )
+        script = ";\n".join(["BEGIN TRANSACTION", *statements, "COMMIT TRANSACTION"]) + ";"
+        self._run(script, values, patience_s)
         self._staging.drop(staged)
 
-    def _run(self, sql: str, parameters: Mapping[str, Any]) -> bigquery.QueryJob:
+    def _run(
+        self, sql: str, parameters: Mapping[str, Any], patience_s: float = PATIENCE_S
+    ) -> bigquery.QueryJob:
         def once() -> bigquery.QueryJob:
             job = self.client.query(sql, job_config=_parameters(parameters))
             job.result(timeout=self._longest)
             return job
 
-        retry = Retry(
-            predicate=_is_contention, initial=1.0, maximum=30.0, timeout=CONTENTION_SECONDS
-        )
-        done: bigquery.QueryJob = retry(once)()
-        return done
+        return self._contention.outlast(once, patience_s)
 
 
 def _with_staging(work: Callable[[], Result]) -> Result:
@@ -236,11 +241,6 @@ def _with_staging(work: Callable[[], Result]) -> Result:
             if PREFIX not in str(error):
                 raise
     return work()
-
-
-def _is_contention(error: BaseException) -> bool:
-    text = str(error).lower()
-    return any(sign in text for sign in _CONTENTION)
 
 
 def _parameters(values: Mapping[str, Any]) -> bigquery.QueryJobConfig:

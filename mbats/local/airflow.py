@@ -77,6 +77,35 @@ def local_bots(dags: Path) -> dict[str, str]:
     return {account: f"bot-{account}" for account in sorted(accounts)} | BOTS
 
 
+def dags_environment(project: str, bots: Mapping[str, str], vendor: str) -> dict[str, str]:
+    """Return the variables that the DAGs read: Composer's of terraform/orchestration.tf."""
+    return {
+        "MARKET_DATA_VENDOR": vendor,
+        "MBATS_PROJECT": project,
+        "RUN_BOTS": json.dumps(dict(bots)),
+        "RUN_REGION": REGION,
+    }
+
+
+def bot_jobs(bots: Mapping[str, str]) -> dict[str, JobSpec]:
+    """Return the job of each account's bot, but for those that the stack makes itself."""
+    return {
+        job: JobSpec(
+            image="desk",
+            account="bot",
+            args=("live",),
+            cpu="1",
+            memory="1Gi",
+            hours=WEEK_HOURS,
+            retries=0,
+            parallelism=1,
+            broker="none" if is_paper(account) else "trading",
+        )
+        for account, job in bots.items()
+        if account not in BOTS
+    }
+
+
 def _launch(site: Site, dags: Path, bots: Mapping[str, str]) -> Launch:
     made = site.environments.path(AIRFLOW)
     port = site.ports[NAME]["http"]
@@ -103,11 +132,10 @@ def _launch(site: Site, dags: Path, bots: Mapping[str, str]) -> Launch:
         **{f"AIRFLOW__{name}": value for name, value in own.items()},
         "AIRFLOW_HOME": str(site.data(NAME)),
         "PATH": f"{made / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+        **dags_environment(
+            site.settings.project, bots, "oanda" if site.settings.oanda_token else "ecb"
+        ),
         "PUBSUB_EMULATOR_HOST": site.address("pubsub"),
-        "MARKET_DATA_VENDOR": "oanda" if site.settings.oanda_token else "ecb",
-        "MBATS_PROJECT": site.settings.project,
-        "RUN_BOTS": json.dumps(dict(bots)),
-        "RUN_REGION": REGION,
     }
     binary = str(made / "bin" / "airflow")
     command = (sys.executable, "-m", "mbats.local.airflow_parts", binary, str(port))
@@ -115,19 +143,5 @@ def _launch(site: Site, dags: Path, bots: Mapping[str, str]) -> Launch:
 
 
 def _make_bots(site: Site, bots: Mapping[str, str]) -> None:
-    specs = {
-        job: JobSpec(
-            image="desk",
-            account="bot",
-            args=("live",),
-            cpu="1",
-            memory="1Gi",
-            hours=WEEK_HOURS,
-            retries=0,
-            parallelism=1,
-            broker="none" if is_paper(account) else "trading",
-        )
-        for account, job in bots.items()
-        if account not in BOTS  # the stack makes those itself
-    }
-    make_jobs(site.ports[CLOUD_RUN]["http"], specs, site.settings.project, REGION)
+    port = site.ports[CLOUD_RUN]["http"]
+    make_jobs(port, bot_jobs(bots), site.settings.project, REGION)

@@ -31,10 +31,16 @@ def _storage_launch(site: Site) -> Launch:
         "external-url": url,
         "public-host": site.address("storage"),
         "log-level": "warn",
+        # Eventarc in the cloud; here it says itself what is written to the one bucket.
+        "event.bucket": site.settings.bucket("control"),
+        "event.list": "finalize",
+        "event.pubsub-project-id": site.settings.project,
+        "event.pubsub-topic": topology.OBJECTS,
     }
     words = [word for flag, value in flags.items() for word in (f"-{flag}", str(value))]
     binary = _storage_binary(site.environment(EMULATORS))
-    return Launch((str(binary), *words), version=digest(EMULATORS))
+    environment = {"PUBSUB_EMULATOR_HOST": site.address("pubsub")}
+    return Launch((str(binary), *words), environment, digest(EMULATORS))
 
 
 def _storage_binary(environment: Path) -> Path:

@@ -3,10 +3,13 @@
 One process for each would take four times the memory for the same work. A push of the Pub/Sub
 emulator to ``/<function>/projects/P/topics/T`` gets the headers that Eventarc gives it:
 functions-framework's own conversion of a bare push refuses a message without data. The emulator's
-push has no ordering key, which Google's has (measured): a dead letter kept here lacks it.
+push has no ordering key, which Google's has (measured): a dead letter kept here lacks it. A push
+that tells of an object in Cloud Storage becomes the event that Eventarc makes of the object.
 https://cloud.google.com/eventarc/docs/cloudevents#pubsub
+https://cloud.google.com/storage/docs/pubsub-notifications
 """
 
+import base64
 import json
 import logging
 import signal
@@ -23,6 +26,7 @@ from mbats.local.ports import HOST
 FUNCTIONS = ("control_file", "dead_letter", "notify", "risk_guard")
 HEALTH = "/"
 PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
+FINALIZED = "google.cloud.storage.object.v1.finalized"
 
 _PACKAGED = Path(__file__).parents[1] / "_functions"
 _IN_TREE = Path(__file__).parents[2] / "functions"
@@ -80,19 +84,33 @@ def as_eventarc(environ: Environ, path: str) -> Environ:
     asked = {**environ, "PATH_INFO": "/", "wsgi.input": BytesIO(body)}
     if "HTTP_CE_ID" in environ:
         return asked
-    return asked | {
-        "HTTP_CE_ID": _id(body),
+    message = _message(body)
+    asked |= {
+        "HTTP_CE_ID": str(message.get("messageId", "none")),
         "HTTP_CE_SOURCE": f"//pubsub.googleapis.com/{path}",
         "HTTP_CE_TYPE": PUBLISHED,
         "HTTP_CE_SPECVERSION": "1.0",
         "HTTP_CE_TIME": datetime.now(UTC).isoformat(),
         "CONTENT_TYPE": "application/json",
     }
+    attributes = message.get("attributes") or {}
+    if attributes.get("eventType") != "OBJECT_FINALIZE":
+        return asked
+    written = base64.b64decode(message.get("data") or "")
+    bucket = f"//storage.googleapis.com/projects/_/buckets/{attributes.get('bucketId')}"
+    return asked | {
+        "HTTP_CE_SOURCE": bucket,
+        "HTTP_CE_SUBJECT": f"objects/{attributes.get('objectId')}",
+        "HTTP_CE_TYPE": FINALIZED,
+        "CONTENT_LENGTH": str(len(written)),
+        "wsgi.input": BytesIO(written),
+    }
 
 
-def _id(body: bytes) -> str:
+def _message(body: bytes) -> Mapping[str, Any]:
+    """Return the message of a push; an empty one where the body is none."""
     try:
-        message: Mapping[str, Any] = json.loads(body)["message"]
-        return str(message["messageId"])
+        message = json.loads(body)["message"]
     except (ValueError, KeyError, TypeError):
-        return "none"
+        return {}
+    return message if isinstance(message, dict) else {}

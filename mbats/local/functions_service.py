@@ -10,14 +10,15 @@ from mbats.gcp.messages import ORDER_EVENTS, RISK_EVENTS
 from mbats.local import rest
 from mbats.local.functions_host import HEALTH
 from mbats.local.service import Launch, Service, Site
-from mbats.local.topology import TOPICS, Request
+from mbats.local.topology import OBJECTS, TOPICS, Request
 
 NAME = "functions"
 ATTEMPTS = 100  # the most there is; the emulator makes one a second
 ACK_SECONDS = 60
 
 PUSHED = (("risk_guard", ORDER_EVENTS), ("risk_guard", RISK_EVENTS), ("notify", RISK_EVENTS))
-"""Which function hears of which topic; the keeper of dead letters of every dead-letter topic."""
+"""Which function hears of which topic; the keeper of dead letters of every dead-letter topic, and
+the one of control files of what is written to their bucket."""
 
 _COMMAND = "from mbats.cli.main import main; main()"
 
@@ -35,7 +36,9 @@ def _launch(site: Site) -> Launch:
 def subscriptions(project: str, address: str) -> Iterator[Request]:
     """Yield (method, path, body) of the REST calls that make the push subscriptions."""
     root = f"projects/{project}"
+    yield "PUT", f"/v1/{root}/topics/{OBJECTS}", {}
     pushed = [(function, topic, f"{topic}-dead-letter") for function, topic in PUSHED]
+    pushed += [("control_file", OBJECTS, "")]
     pushed += [("dead_letter", topic.dead_letter, "") for topic in TOPICS]
     for function, topic, dead in pushed:
         endpoint = f"http://{address}/{function}/{root}/topics/{topic}"
@@ -57,7 +60,8 @@ def subscriptions(project: str, address: str) -> Iterator[Request]:
 def _prepare(site: Site) -> None:
     port = site.ports["pubsub"]["http"]
     for method, path, body in subscriptions(site.settings.project, site.address(NAME)):
-        if not rest.make(port, method, path, body):  # it is there: the port may be another now
+        made = rest.make(port, method, path, body)
+        if not made and "pushConfig" in body:  # it is there: the port may be another now
             rest.make(port, "POST", f"{path}:modifyPushConfig", {"pushConfig": body["pushConfig"]})
 
 

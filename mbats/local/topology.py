@@ -62,6 +62,9 @@ TOPICS = (
     Topic("control"),
 )
 
+OBJECTS = "control-objects"
+"""Where the local Cloud Storage tells of objects in `control`; Eventarc has its own topic."""
+
 Request = tuple[str, str, dict[str, Any]]
 
 

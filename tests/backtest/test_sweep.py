@@ -4,6 +4,7 @@ import pickle
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -134,6 +135,18 @@ def test_old_results_do_not_wait_for_a_full_batch():
 
     sweeps.sweep(request(), market(), store, Interpreter(), now=now)
     assert store.calls.count("finish_many") == 10
+
+
+@pytest.mark.parametrize(("tasks", "calls"), [(1, [1] * 60), (3, [3] * 20), (1_000, [30] * 2)])
+def test_of_many_tasks_each_writes_more_rarely_but_not_for_ever(tasks, calls):
+    """A member a minute: alone every one, of three tasks every third, of 1,000 every 30th."""
+    written, at = [], NOW
+    store = SimpleNamespace(finish_many=lambda results: written.append(len(results)))
+    batch = sweeps._Batch(store, lambda: at, tasks)
+    for _ in range(60):
+        at += timedelta(minutes=1)
+        batch.add(SimpleNamespace(tables={}))
+    assert written == calls
 
 
 def test_run_ids_follow_from_parameters_data_money_and_code(monkeypatch):

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from mbats.cli.main import app
 from mbats.desk import Desk
+from mbats.desk.events import control_file
 from mbats.gcp.dead_letters import DeadLetters
 from mbats.market.watchlist import template_workbook
 from mbats.strategy.schedule import COLUMNS
@@ -87,6 +88,28 @@ def test_put_of_a_wrong_file_leaves_a_report_and_exits_with_3(mbats, schedule, p
     with Desk(project) as desk:
         report = document["report"].rpartition("-control/")[2]
         assert b"row 2, column Strategy" in desk.objects.read("control", report)[0]
+
+
+@pytest.mark.emulators
+@pytest.mark.parametrize("first", ["before it looks", "while it looks"])
+def test_put_tells_what_the_function_made_of_the_file_where_that_was_first(
+    mbats, schedule, project, monkeypatch, first
+):
+    """The stack's function hears of the upload, too, and one of the two is at it first."""
+    settle = control_file.settle
+
+    def late(stores, name, generation=None):
+        settle(stores, name)
+        if first == "while it looks":
+            raise control_file.BusyError("Another process is loading it.")
+        return settle(stores, name)
+
+    monkeypatch.setattr(control_file, "settle", late)
+    file = schedule(HEADER + "\nx!,,,,,\n")
+    put = mbats("control", "put", file, "--json", **environment(project))
+    document = json.loads(put.stdout)
+    assert (put.exit_code, document["state"]) == (3, "quarantined")
+    assert document["report"].endswith("strategies.csv.report.txt")
 
 
 @pytest.mark.emulators

@@ -1,18 +1,18 @@
 """The DAGs are tested in Airflow's own environment: this interpreter has no Airflow."""
 
 import itertools
-import json
 import os
 import shutil
-import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from dags.world import CloudRun
+from dags.world import CloudRun, Inside
 
 from mbats.cli.init import make_all
 from mbats.desk import Desk
+from mbats.local.airflow import dags_environment
 from mbats.local.environments import AIRFLOW, Environments
 
 CHECKOUT = Path(__file__).parents[2]
@@ -31,19 +31,6 @@ BOTS = {
 def airflow_python():
     """Airflow's interpreter: Composer's version, made once from requirements/airflow.txt."""
     return Environments(CHECKOUT / ".mbats" / "venvs").ensure(AIRFLOW) / "bin" / "python"
-
-
-class Inside(subprocess.Popen):
-    """A script of in_airflow/ that runs, and the file it leaves its answer in."""
-
-    def __init__(self, command, answer, **more):
-        self._file = answer
-        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        super().__init__(command, **pipe, **more)
-
-    def answer(self):
-        """Return the JSON that it left."""
-        return json.loads(self._file.read_text())
 
 
 @pytest.fixture(scope="session")
@@ -65,10 +52,8 @@ def start_inside(airflow_python, tmp_path_factory):
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(folder / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
-            "MBATS_PROJECT": "mbats-test",
-            "RUN_REGION": "europe-west1",
+            **dags_environment("mbats-test", bots, vendor="ecb"),
             **environment,
-            "RUN_BOTS": json.dumps(bots),
         }
         command = [airflow_python, INSIDE / script, folder, answer, *arguments]
         return Inside(list(map(str, command)), answer, env=environ, cwd=home)
@@ -105,13 +90,23 @@ def dag_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def desk(settings):
-    """A desk with every table, its datasets and buckets these tests' own."""
-    names = {"security_master": "security_master_dags", "risk": "risk_dags"}
-    own = settings.model_copy(update=names | {"bucket_prefix": "dags"})
-    with Desk(own) as desk:
-        make_all(desk)
-        yield desk
+def make_desk(settings):
+    """Open a desk with every table, its datasets and buckets under a name of its own."""
+    with ExitStack() as opened:
+
+        def make(name, **more):
+            own = {"security_master": f"security_master_{name}", "risk": f"risk_{name}"}
+            own |= {"bucket_prefix": name, **more}
+            made = opened.enter_context(Desk(settings.model_copy(update=own)))
+            make_all(made)
+            return made
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def desk(make_desk):
+    return make_desk("dags")
 
 
 @pytest.fixture
@@ -127,8 +122,9 @@ def start_dag(start_inside, dag_folder, cloud_run):
     """Start a DAG by hand in Airflow, triggers and all."""
 
     def start(dag_id, conf=None, rows=None):
-        told = (dag_id, json.dumps(conf or {}))
-        return start_inside("run.py", dag_folder(rows), *told, **cloud_run.airflow())
+        inside = start_inside("run.py", dag_folder(rows), **cloud_run.airflow())
+        inside.ask(dag_id, conf)
+        return inside
 
     return start
 

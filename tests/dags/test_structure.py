@@ -111,7 +111,7 @@ def test_the_forms_are_typed(dags):
     assert form["granularity"]["enum"] == ["D", "M1", "D,M1"]
     assert (form["cash"]["type"], form["cash"]["exclusiveMinimum"]) == ("number", 0)
     assert form["from"]["format"] == "date"
-    assert dags["sweep"]["params"]["tasks"]["maximum"] == 10_000
+    assert dags["sweep"]["params"]["tasks"]["maximum"] == 1_000
 
 
 def test_a_second_row_of_an_account_watches_the_first(dags):

@@ -39,6 +39,10 @@ POLL_SECONDS = 1.0
 _ROUNDS = 5
 
 
+class BusyError(NotReadyError):
+    """Another process is loading the file."""
+
+
 @dataclass(frozen=True)
 class Checked:
     """What a file says. ``problems`` are sentences with row and column; none means it is good."""
@@ -201,7 +205,7 @@ def awaited(objects: Objects, name: str, generation: int, seconds: float) -> Out
 def _wait_for_other(known: Mapping[str, Any], live: int, now: datetime) -> None:
     begun = datetime.fromisoformat(known["at"])
     if known["state"] == "loading" and known["generation"] >= live and now - begun < CLAIM:
-        raise NotReadyError(
+        raise BusyError(
             f"Another process is loading generation {live} since {begun:%H:%M:%S} UTC.",
             mend="it is tried again",
         )

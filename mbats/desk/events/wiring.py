@@ -22,6 +22,7 @@ from mbats.gcp.records import Record
 from mbats.gcp.run_jobs import run_job
 from mbats.live.events import Event
 from mbats.live.killswitch import Report
+from mbats.strategy.loading import known_strategies
 from mbats.vendors.webhooks import Webhook, parse_webhooks
 
 FLATTEN_WITHIN = timedelta(seconds=20)
@@ -39,10 +40,11 @@ def say(event: str, severity: str = "INFO", **values: object) -> None:
 
 
 def control_file(event: CloudEvent) -> None:
-    """An object was written to the bucket ``control``."""
+    """An object was written to the bucket ``control``; locally the strategies are known, too."""
     desk = opened()
+    strategies = known_strategies() if desk.settings.profile == "local" else None
     try:
-        control_files.take(stores(desk), event)
+        control_files.take(stores(desk, strategies), event)
     except DataError as error:
         bury(desk, whole(event), "control-file", error.cause, say)
 

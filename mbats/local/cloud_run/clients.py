@@ -9,7 +9,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from mbats.local.cloud_run.desk_jobs import BOTS
 from mbats.local.ports import HOST
 
 REGION = "europe-west1"
@@ -47,8 +46,6 @@ def client_env(addresses: Addresses, project: str, region: str = REGION) -> dict
         "SSL_CERT_FILE": authority,
         "GOOGLE_CLOUD_PROJECT": project,
         "NO_GCE_CHECK": "true",
-        "RUN_REGION": region,
-        "RUN_BOTS": json.dumps(BOTS),
         "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(connection),
         "CLOUDSDK_CORE_PROJECT": project,
         "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE": authority,

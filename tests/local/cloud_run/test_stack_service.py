@@ -89,10 +89,9 @@ print(len(list(client.list_jobs(parent="projects/mbats-test/locations/europe-wes
     assert int(done.stdout) == len(jobs(stack))
 
 
-def test_the_exports_name_the_project_and_the_bots(stack):
+def test_the_exports_name_the_project(stack):
     made = cloud_run_exports(stack)
     assert made["GOOGLE_CLOUD_PROJECT"] == made["CLOUDSDK_CORE_PROJECT"] == "mbats-test"
-    assert json.loads(made["RUN_BOTS"]) == {"000-001-0000001-001": "bot-paper"}
     connection = json.loads(made["AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT"])
     assert connection["extra"] == {"project": "mbats-test", "is_anonymous": True}
 
