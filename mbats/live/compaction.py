@@ -61,8 +61,11 @@ def _beginning(book: Book) -> dict[str, Any]:
 
 def _claims(books: Iterable[Book]) -> set[str]:
     """Return the keys of what is held or waits in any of ``books``; a leg's is its entry's."""
-    held = (item for book in books for item in (*book.orders.values(), *book.trades.values()))
-    return {parent_key(item.client_key) for item in held if item.client_key}
+    keys: set[str | None] = set()
+    for book in books:
+        keys.update(order.client_key for order in book.orders.values())
+        keys.update(trade.client_key for trade in book.trades.values())
+    return {parent_key(key) for key in keys if key}
 
 
 def _settled(records: Iterable[Record]) -> set[str]:
