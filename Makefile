@@ -39,9 +39,10 @@ demo: $(SETUP) ## the whole desk on this machine: real FX history, two backtests
 demo-airflow: $(SETUP) ## the daily DAG once in Composer's Airflow, on the local stack, and a picture of its graph
 	@$(BIN)/python -m tests.dags.demo
 
+WORKERS ?= 2
 .PHONY: test
-test: $(SETUP) $(CHECKOV) ## run every test that this machine can run
-	@$(BIN)/pytest
+test: $(SETUP) $(CHECKOV) ## run every test that this machine can run, WORKERS files at a time
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: chain
 chain: $(SETUP) ## the whole live chain by real processes on the wall's clock: minutes, on a quiet machine

@@ -19,16 +19,32 @@ hypothesis_settings.load_profile("desk")
 
 CHECKOUT = Path(__file__).parents[1]
 WALL_CLOCK = "wall_clock"
+LONG = ("slow", "emulators")
 OWNER = "owner.json"
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what needs minutes of real time, unless it is asked for by its mark; say so."""
+    """Leave out what needs minutes of real time, unless it is asked for by its mark; say so.
+
+    The longest files come first, so that no worker is left with one of them at the end.
+    """
     if WALL_CLOCK not in config.getoption("markexpr"):
         for item in items:
             if item.get_closest_marker(WALL_CLOCK):
                 reason = "NOT RUN: REAL PROCESSES ON THE WALL'S CLOCK. Run it with: make chain"
                 item.add_marker(pytest.mark.skip(reason=reason))
+    marks = {mark: {i.path for i in items if i.get_closest_marker(mark)} for mark in LONG}
+    items.sort(key=lambda item: [item.path not in marks[mark] for mark in LONG])
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print the figures that tests recorded as properties: no assertion is about them."""
+    reports = [r for kind in terminalreporter.stats.values() for r in kind]
+    figures = [figure for r in reports for figure in getattr(r, "user_properties", ())]
+    if figures:
+        terminalreporter.section("figures")
+    for name, value in dict(figures).items():
+        terminalreporter.line(f"{name:<60}{value:>8}")
 
 
 def own(home):

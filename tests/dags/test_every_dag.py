@@ -21,7 +21,7 @@ from tests.gcp import samples
 from tests.live.sessions import session, traded
 from tests.live.stored import STRATEGY, stored_session, tick_rows
 
-pytestmark = pytest.mark.emulators
+pytestmark = [pytest.mark.emulators, pytest.mark.slow]
 
 LEADER, WATCHER = f"practice_sma_reversal_{TRADED}", f"practice_rsi_stochastic_{TRADED}"
 ON_PAPER = f"paper_sma_reversal_{PAPER}"

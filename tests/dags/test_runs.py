@@ -10,7 +10,7 @@ from mbats.gcp.connection import subscriber_client
 from mbats.gcp.messages import RISK_EVENTS, decode_event
 from mbats.market.session import FX
 
-pytestmark = pytest.mark.emulators
+pytestmark = [pytest.mark.emulators, pytest.mark.slow]
 
 ACCOUNT = "101-001-1234567-001"
 LEADER = f"practice_sma_reversal_{ACCOUNT}"

@@ -221,12 +221,3 @@ def public_access() -> Callable[[Plan], list[str]]:
         return found
 
     return look
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the number of planned resources of every environment and variant."""
-    counts = getattr(terminalreporter.config, "planned_counts", None)
-    if counts:
-        terminalreporter.section("planned Terraform resources")
-        for name, count in counts.items():
-            terminalreporter.line(f"{name:<26}{count:>5}")
