@@ -122,9 +122,10 @@ def test_bootstrap_makes_the_state_bucket_private_and_versioned(cloud):
     assert "gcloud storage buckets update gs://my-project-terraform --versioning" in calls
 
 
-def test_bootstrap_again_changes_no_bucket(cloud):
+def test_bootstrap_again_ends_what_a_first_try_left_undone(cloud):
     _, calls = cloud("bootstrap", PROJECT="my-project")
     assert not [c for c in calls if "buckets create" in c]
+    assert "gcloud storage buckets update gs://my-project-terraform --versioning" in calls
 
 
 def test_deploy_builds_applies_syncs_and_runs_a_backtest_in_that_order(cloud):

@@ -46,6 +46,8 @@ KEPT = (
     "pubsub_topic",
     "composer_environment",
     "artifact_registry_repository",
+    "kms_crypto_key",
+    "pubsub_schema",
 )
 KEPT_WORKLOADS = ("cloud_run_v2_job", "cloud_run_v2_service", "cloud_run_v2_worker_pool")
 

@@ -8,7 +8,7 @@ variable "airflow_config" {
 }
 
 variable "bucket" {
-  description = "Bucket of DAGs, plugins and logs."
+  description = "Bucket of DAGs, plugins and logs, in the region of the environment: Composer takes no multi-region, and adds no grant of its own."
   type        = string
   nullable    = false
 }

@@ -117,7 +117,7 @@ resource "google_sql_user" "this" {
   deletion_policy = "ABANDON"
 
   lifecycle {
-    # Given once, when the user is made: Cloud SQL's list of users, which the provider reads, does not name them.
+    # Given once, when the user is made; which it has later is the database's affair, and no change to a plan.
     ignore_changes = [database_roles]
   }
 }

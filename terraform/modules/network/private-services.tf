@@ -17,6 +17,8 @@ resource "google_service_networking_connection" "private_services" {
   service                 = "servicenetworking.googleapis.com"
   reserved_peering_ranges = [google_compute_global_address.private_services[0].name]
 
-  # Google refuses to remove the peering for days after the last database went; the network goes with it.
-  deletion_policy = "ABANDON"
+  # Google refuses to remove the peering for days after the last database went; the network goes with it. One that
+  # is still there, from a destroy that broke off, is given the new range.
+  deletion_policy         = "ABANDON"
+  update_on_creation_fail = true
 }
