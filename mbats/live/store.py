@@ -270,7 +270,9 @@ class LiveStore:
         """Take a stop of this process for a loss of prices: what is on its way comes too late."""
         stalled = now - self._awake_at - timedelta(seconds=waited)
         if self._started and stalled > self._stall:
-            log.warning("nothing happened for %s s", stalled.total_seconds())
+            detail = f"nothing happened for {stalled.total_seconds():.1f} s: prices are read again"
+            log.warning(detail)
+            self._trader.tell("STALLED", detail, "warning")
             self._lose(f"stalled for {stalled.total_seconds():.0f} s")
             self._behind = list(self._feeds)
             self._read_missed(now)
