@@ -43,6 +43,7 @@ from mbats.market.tick import Tick
 
 CHECKOUT = Path(__file__).parents[1]
 PATIENCE_S = 60.0
+WARM_UP_S = 3.0
 LEAD_S = 0.5  # from the producer's readiness to its first message
 TICKS_A_SECOND = 4  # of one instrument, at OANDA's most
 MOST_NAMES = 60  # of one bot
@@ -267,6 +268,8 @@ WAYS = {"bare": bare, "delivery": ours, "order": to_orders}
 
 def compare(settings, rate, arguments):
     """Run all ways in turns; print each, then the ratios."""
+    for run in WAYS.values():  # the emulator's own code warms up
+        run(settings, rate, WARM_UP_S, not arguments.unordered)
     found = defaultdict(list)
     for round_number in range(arguments.rounds):
         for name, run in WAYS.items():
