@@ -67,6 +67,7 @@ class BareSender:
 
     def __init__(self, settings, topic, names):
         self._topic, self._names, self._body = topic, names, b"x" * 200
+        self._stored = []
         self._client = connection.publisher_client(
             settings,
             batch_settings=types.BatchSettings(max_latency=BATCH_SECONDS),
@@ -75,9 +76,11 @@ class BareSender:
 
     def send(self, number):
         name = self._names[number % len(self._names)]
-        self._client.publish(self._topic, self._body, name, n=str(number))
+        self._stored.append(self._client.publish(self._topic, self._body, name, n=str(number)))
 
     def close(self):
+        for stored in self._stored:
+            stored.result(timeout=PATIENCE_S)
         self._client.stop()
 
 
