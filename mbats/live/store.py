@@ -16,6 +16,7 @@ from mbats.errors import NotReadyError
 from mbats.live.candles import BarSource
 from mbats.live.feed import FeedBar, LiveFeed
 from mbats.live.inbox import (
+    Continued,
     Control,
     Item,
     Logged,
@@ -273,6 +274,8 @@ class LiveStore:
             detail = f"nothing happened for {stalled.total_seconds():.1f} s: prices are read again"
             log.warning(detail)
             self._trader.tell("STALLED", detail, "warning")
+            if self._on_control is not None:
+                self._on_control(Continued())  # before anything is decided: what was known is old
             self._lose(f"stalled for {stalled.total_seconds():.0f} s")
             self._behind = list(self._feeds)
             self._read_missed(now)
