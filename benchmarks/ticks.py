@@ -43,6 +43,7 @@ from mbats.market.tick import Tick
 
 CHECKOUT = Path(__file__).parents[1]
 PATIENCE_S = 60.0
+WARM_UP_S = 3.0
 LEAD_S = 0.5  # from the producer's readiness to its first message
 TICKS_A_SECOND = 4  # of one instrument, at OANDA's most
 MOST_NAMES = 60  # of one bot
@@ -66,6 +67,7 @@ class BareSender:
 
     def __init__(self, settings, topic, names):
         self._topic, self._names, self._body = topic, names, b"x" * 200
+        self._stored = []
         self._client = connection.publisher_client(
             settings,
             batch_settings=types.BatchSettings(max_latency=BATCH_SECONDS),
@@ -74,9 +76,11 @@ class BareSender:
 
     def send(self, number):
         name = self._names[number % len(self._names)]
-        self._client.publish(self._topic, self._body, name, n=str(number))
+        self._stored.append(self._client.publish(self._topic, self._body, name, n=str(number)))
 
     def close(self):
+        for stored in self._stored:
+            stored.result(timeout=PATIENCE_S)
         self._client.stop()
 
 
@@ -267,6 +271,8 @@ WAYS = {"bare": bare, "delivery": ours, "order": to_orders}
 
 def compare(settings, rate, arguments):
     """Run all ways in turns; print each, then the ratios."""
+    for run in WAYS.values():  # the emulator's own code warms up
+        run(settings, rate, WARM_UP_S, not arguments.unordered)
     found = defaultdict(list)
     for round_number in range(arguments.rounds):
         for name, run in WAYS.items():

@@ -79,7 +79,7 @@ def run_session(settings: Settings, asked: Session, say: Callable[[str], None]) 
         parts.lease.acquire(wait_s=LEASE_WAIT_SECONDS)
         opened.callback(parts.lease.release)
         bot = Bot(parts.plan(), parts.ports())
-        _take_signals(parts.inbox.put, opened)
+        _take_signals(parts.inbox, opened)
         opened.enter_context(start_up_set_apart())
         bot.run()
         return bot.run_id
@@ -234,16 +234,20 @@ def _told(put: Put) -> Put:
     return lambda item: put(item if isinstance(item, Logged | LogReached) else Control(item))
 
 
-def _take_signals(put: Put, opened: ExitStack) -> None:
-    """Turn signals into items: SIGTERM and SIGINT stop, SIGTSTP suspends, SIGCONT goes on."""
-    meanings: dict[signal.Signals, Callable[[], Any]] = {
-        signal.SIGTERM: lambda: Stop("SIGTERM"),
-        signal.SIGINT: lambda: Stop("SIGINT"),
-        signal.SIGTSTP: lambda: Control(Suspending()),
-        signal.SIGCONT: lambda: Control(Continued()),
+def _take_signals(inbox: Inbox, opened: ExitStack) -> None:
+    """Turn signals into items: SIGTERM and SIGINT stop, SIGTSTP suspends, SIGCONT goes on.
+
+    A process that was stopped finds ticks of meanwhile waiting, and bars to decide on. It must look
+    at the trading state before it looks at them: the kill switch may have been used.
+    """
+    meanings: dict[signal.Signals, Callable[[], None]] = {
+        signal.SIGTERM: lambda: inbox.put(Stop("SIGTERM")),
+        signal.SIGINT: lambda: inbox.put(Stop("SIGINT")),
+        signal.SIGTSTP: lambda: inbox.put(Control(Suspending())),
+        signal.SIGCONT: lambda: inbox.put_first(Control(Continued())),
     }
-    for number, make in meanings.items():
-        before = signal.signal(number, lambda *_, make=make: put(make()))
+    for number, act in meanings.items():
+        before = signal.signal(number, lambda *_, act=act: act())
         opened.callback(signal.signal, number, before)
 
 

@@ -4,6 +4,7 @@ A price stream puts ticks, the transaction stream puts transactions, everybody e
 messages. What is put is taken in the order it came.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,15 +86,29 @@ class Inbox:
     """A queue of items for one taker."""
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[Item] = SimpleQueue()
+        self._queue: SimpleQueue[Item | None] = SimpleQueue()  # None only wakes the taker
+        self._first: deque[Item] = deque()
+        self._in_hand: Item | None = None  # taken from the queue while something came before it
 
     def put(self, item: Item) -> None:
         """Add an item; from any thread, never blocks."""
         self._queue.put(item)
 
+    def put_first(self, item: Item) -> None:
+        """Add an item that is taken before all that wait; also from a signal handler."""
+        self._first.append(item)
+        self._queue.put(None)
+
     def take(self, timeout: float) -> Item | None:
         """Return the next item, waiting at most ``timeout`` seconds; None if none came."""
-        try:
-            return self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait()
-        except Empty:
-            return None
+        if not self._first and self._in_hand is None:
+            try:
+                self._in_hand = (
+                    self._queue.get(timeout=timeout) if timeout > 0 else self._queue.get_nowait()
+                )
+            except Empty:
+                return None
+        if self._first:
+            return self._first.popleft()
+        item, self._in_hand = self._in_hand, None
+        return item

@@ -16,6 +16,7 @@ from mbats.errors import NotReadyError
 from mbats.live.candles import BarSource
 from mbats.live.feed import FeedBar, LiveFeed
 from mbats.live.inbox import (
+    Continued,
     Control,
     Item,
     Logged,
@@ -270,7 +271,11 @@ class LiveStore:
         """Take a stop of this process for a loss of prices: what is on its way comes too late."""
         stalled = now - self._awake_at - timedelta(seconds=waited)
         if self._started and stalled > self._stall:
-            log.warning("nothing happened for %s s", stalled.total_seconds())
+            detail = f"nothing happened for {stalled.total_seconds():.1f} s: prices are read again"
+            log.warning(detail)
+            self._trader.tell("STALLED", detail, "warning")
+            if self._on_control is not None:
+                self._on_control(Continued())  # before anything is decided: what was known is old
             self._lose(f"stalled for {stalled.total_seconds():.0f} s")
             self._behind = list(self._feeds)
             self._read_missed(now)

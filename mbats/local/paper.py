@@ -105,7 +105,8 @@ def paper_account(
         history_days=0,
         state_file=folder / f"{account}.log",
     )
-    with serve(config, source=Replay([])) as running:
+    # An order is filled at the time it comes, not at the pacer's last step before it.
+    with serve(config, source=Replay([]), clock=lambda: from_datetime(now())) as running:
         running.call(lambda engine: engine.advance(from_datetime(now())))
         where = _address_file(settings.home, account)
         where.write_text(json.dumps({"url": running.url, "pid": os.getpid()}))

@@ -25,13 +25,17 @@ def newest(**changes):
 
 
 def jump(seconds):
-    """The clock jumps when the first bar is about to end; prices go on as before."""
+    """The clock jumps just as the tick comes that completes the first bar."""
+    (first,) = ticks_at(["1.1"])
+    prices = [replace(first, time=START + timedelta(seconds=s)) for s in range(1, 60, 2)]
+    completing = replace(first, time=START + timedelta(seconds=60.1))
 
     def script(house):
         def leap():
             house.clock.time += timedelta(seconds=seconds)
+            return completing
 
-        return [*ticks_at(["1.1"]), at(58, leap), at(65 + max(seconds, 0), lambda: None)]
+        return [*prices, at(60.1, leap), at(65 + max(seconds, 0), lambda: None)]
 
     return script
 
@@ -73,7 +77,10 @@ SIGNALS = {
     "price below zero": (limit(-1.1), "BAD_ORDER_PRICE"),
     "price of another instrument": (limit(150.0), "PRICE_COLLAR"),
 }
-CLOCKS = {"forward by an hour": jump(3600), "back by an hour": jump(-3600)}
+CLOCKS = {
+    "forward by an hour": (jump(3600), "STALLED"),
+    "back by an hour": (jump(-3600), "STALE_PRICE"),
+}
 
 
 @pytest.mark.parametrize("price", ["0", "-1.1", "NaN", "Infinity"])
@@ -102,11 +109,30 @@ def test_a_bad_signal_is_denied_by_name(case):
 
 
 @pytest.mark.parametrize("case", CLOCKS)
-def test_a_clock_that_jumps_sends_nothing_on_what_it_made_old(case):
+def test_a_clock_that_jumps_is_named_and_sends_nothing_on_what_it_made_old(case):
+    script, code = CLOCKS[case]
     house = House()
     house.limits = replace(house.limits, price_age=timedelta(seconds=10))
-    house.run(CLOCKS[case](house))
+    house.run(script(house))
     assert house.broker.placed == []
+    assert code in house.sink.codes()
+
+
+@pytest.mark.parametrize(
+    ("entries", "strategy", "parameters"),
+    [
+        (lambda house: newest(), Bracket, {}),
+        (jump(0), Bracket, {}),
+        (lambda house: ticks_at(CLOSES), Signal, {"order": {"size": 1000}}),
+        (lambda house: ticks_at(CLOSES), Signal, {"order": limit(1.0999)}),
+    ],
+)
+def test_the_very_same_input_without_its_fault_is_an_order(entries, strategy, parameters):
+    house = House()
+    age = timedelta(seconds=10 if strategy is Bracket else 600)  # as the tests above have it
+    house.limits = replace(house.limits, spread_pips=Decimal(20), price_age=age)
+    house.run(entries(house), strategy=strategy, **parameters)
+    assert house.broker.placed
 
 
 def test_an_expired_token_is_a_clear_stop():

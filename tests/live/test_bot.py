@@ -250,3 +250,21 @@ def test_logs_are_json_with_the_order_and_never_the_token():
     assert lines[0]["order_key"] == "k"
     assert (lines[0]["strategy"], lines[0]["trace_id"], lines[0]["account"]) == ("S", "t", "A")
     assert "very-secret" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(("halted", "orders"), [(True, 0), (False, 1)])
+def test_a_bot_that_stood_still_looks_at_the_state_before_it_decides(halted, orders):
+    """Nobody told it: no signal came, and what the state's watch says waits behind the ticks."""
+    house = House()
+    (first,) = ticks_at(["1.1"])
+
+    def stand_still():
+        if halted:
+            set_state(house.control, TradingState.HALTED, "me", "drill", house.clock.now())
+        house.clock.time += timedelta(seconds=7)
+        return replace(first, time=START + timedelta(seconds=60.1))
+
+    house.run([first, at(60.1, stand_still), at(70, lambda: None)])
+    assert len(house.broker.placed) == orders
+    assert ("KILL_SWITCH" in house.sink.codes()) is halted
+    assert "BOT_CONTINUED" in house.sink.codes()

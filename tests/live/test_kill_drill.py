@@ -1,11 +1,12 @@
 """The kill drill: a real bot, frozen with a bracket open, and `mbats flatten` from outside."""
 
+import json
 import signal
 
 import pytest
 
 from mbats.trading.risk.context import TradingState
-from tests.live.processes import Floor, wait_for
+from tests.live.processes import PATIENCE_SECONDS, Floor, wait_for
 
 pytestmark = [pytest.mark.emulators, pytest.mark.slow]
 
@@ -16,6 +17,7 @@ def test_a_frozen_bot_is_flattened_from_outside_and_sends_nothing_when_it_wakes(
     with Floor(settings, tmp_path, archives=False) as floor:
         bot = floor.bot()
         wait_for(floor.holds_a_bracket)
+        its_log_says_which_money_and_which_order(floor)
         bot.send_signal(signal.SIGSTOP)
         before = int(floor.log()[-1]["id"])
         code, report, errors = floor.run("flatten", "--yes", "--account", floor.account)
@@ -31,8 +33,29 @@ def test_a_frozen_bot_is_flattened_from_outside_and_sends_nothing_when_it_wakes(
         assert {t["reason"] for t in done[2:]} == {"LINKED_TRADE_CLOSED"}
         record_property("kill drill, bot frozen: seconds to flat", f"{report['seconds']:.2f}")
         bot.send_signal(signal.SIGCONT)
-        wait_for(lambda: is_stopped_by_its_lease(bot) or is_denied_as_halted(floor))
-        assert len(floor.log()) == before + len(done), "it sent something"
+        quiet = before + len(done)
+        wait_for(
+            lambda: (
+                is_stopped_by_its_lease(bot)
+                or is_denied_as_halted(floor)
+                or len(floor.log()) > quiet
+            )
+        )
+        assert len(floor.log()) == quiet, "it sent something"
+        if bot.poll() is None:
+            bot.send_signal(signal.SIGTERM)
+            assert bot.wait(PATIENCE_SECONDS) == 0, floor.output("bot", "err")[-3000:]
+            assert "session ended: SIGTERM" in floor.output("bot", "err")
+
+
+def its_log_says_which_money_and_which_order(floor):
+    said = floor.output("bot", "err").splitlines()
+    assert "PRACTICE" in said[0]
+    lines = [json.loads(line) for line in said if line.startswith("{")]
+    filled = next(line for line in lines if line.get("event") == "filled")
+    assert {"PRACTICE", "holding", floor.account} <= set(filled.values())
+    assert filled["order_key"].startswith("m1-")
+    assert filled["trace_id"].startswith("practice-")
 
 
 def is_stopped_by_its_lease(bot):

@@ -76,9 +76,7 @@ def the_day_is_proved_and_a_lost_row_is_repaired(floor):
     assert (code, document["accounts"][0]["findings"][0]["repaired"]) == (0, True)
     wait_for(lambda: len(floor.fills()) == 2)
     (run,) = floor.query("SELECT run_id FROM `{risk}.run`")
-    assert {r["run_id"] for r in floor.query("SELECT run_id FROM `{risk}.v_fill`")} == {
-        run["run_id"]
-    }
+    assert {row["run_id"] for row in floor.fills()} == {run["run_id"]}
     assert wait_for(clean)["clean"]
 
 

@@ -90,15 +90,17 @@ def serve(
     source: Source | None = None,
     port: int = 0,
     host: str = _LOOPBACK,
+    clock: Callable[[], int] | None = None,
 ) -> Iterator[Running]:
     """Run a simulator in a thread until the block ends.
 
-    ``port`` 0 is a free one. Raises what starting raises: a port taken (OSError), a state file
+    ``port`` 0 is a free one. ``clock`` is asked for the engine's time, in nanoseconds, at every
+    request, where its speed is 0. Raises what starting raises: a port taken (OSError), a state file
     that does not fit (:class:`~mbats.errors.DataError`).
     """
     engine = Engine(config or SimConfig(), source)
     loop = asyncio.new_event_loop()
-    server = Server(engine)
+    server = Server(engine, clock)
     thread = threading.Thread(target=loop.run_forever, name="oanda-sim", daemon=True)
     thread.start()
     try:

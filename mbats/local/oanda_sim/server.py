@@ -9,6 +9,7 @@ import itertools
 import json
 import logging
 import time
+from collections.abc import Callable
 from hashlib import blake2b
 
 from mbats.local.oanda_sim.account import Account
@@ -38,8 +39,10 @@ _BEFORE = (
 class Server:
     """A simulator on a socket. Make and use it inside one running loop."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], int] | None = None) -> None:
+        """``clock`` gives the engine's time, in nanoseconds, to an engine of speed 0."""
         self.engine = engine
+        self._clock = clock
         self.port = 0
         self._host = ""
         self._listener: asyncio.Server | None = None
@@ -130,6 +133,8 @@ class Server:
         gone on, and would find its prices older and older.
         """
         speed = self.engine.config.speed
+        if self._clock is not None:
+            self.engine.advance(self._clock())
         if not speed:
             return
         wall, began = self._anchor

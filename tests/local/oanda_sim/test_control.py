@@ -24,6 +24,7 @@ from mbats.local.oanda_sim import (
     spec_of,
     with_conversions,
 )
+from mbats.local.oanda_sim.times import from_datetime, rfc3339
 from mbats.market.bars import BAR_SCHEMA
 
 START = datetime(2026, 9, 23, 14, tzinfo=UTC)
@@ -46,6 +47,19 @@ def test_at_the_pace_of_the_wall_a_clock_that_was_held_up_does_not_stay_behind()
         while behind() - before > 1:
             assert time.monotonic() < patience, "its prices are too old for everybody else"
             time.sleep(0.05)
+
+
+def test_a_clock_from_outside_is_asked_at_every_request():
+    now = from_datetime(START)
+    with serve(
+        SimConfig(specs=(spec_of("EUR_USD"),), start=START, speed=0), clock=lambda: now
+    ) as running:
+        for _ in range(2):
+            now += 50_000_000
+            url = f"{running.url}/v3/accounts/{running.account_id}/orders"
+            order = {"type": "MARKET", "instrument": "EUR_USD", "units": "1"}
+            answer = requests.post(url, json={"order": order}, headers=HEADERS, timeout=5).json()
+            assert answer["orderFillTransaction"]["time"] == rfc3339(now)
 
 
 def test_status_advance_price_halt_log_and_invariants(stepped):
