@@ -211,6 +211,18 @@ def test_a_peak_that_was_reached_while_the_log_stood_still_survives_a_kill():
     assert life.start().context().peak_value == 10_020
 
 
+def test_a_bot_checkpoints_a_new_peak_of_an_open_position():
+    """Nothing is in the log between the entry and the stop: only the price has moved."""
+    house = House()
+    rising = [f"{1.1 + 0.002 * number:.4f}" for number in range(20)]
+    house.run([*ticks_at(rising), at(20 * 60, Stop("done"))], size=100_000)
+    written = [r for r in house.journal.records() if r["record"] == "checkpoint"]
+    of_the_entry = [r for r in written if r["book"]["cursor"] == written[-1]["book"]["cursor"]]
+    peaks = [Decimal(r["values"]["peak"]) for r in of_the_entry]
+    assert len(peaks) > 10
+    assert peaks == sorted(peaks)
+
+
 def test_a_new_day_is_written_down_though_the_log_stood_still():
     trader = Life().start()
     trader._marks.update("2099-01-01", Decimal(9_000))
