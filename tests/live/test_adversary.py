@@ -13,7 +13,7 @@ from mbats.live.inbox import Control, Stop, Unseen
 from mbats.live.ports import Answer, LogPage, Outcome
 from mbats.live.protocol import QUARANTINE, Fate, OrderProtocol, UntoldError
 from mbats.live.transactions import OrderFilled
-from mbats.trading.risk.context import TradingState
+from mbats.trading.risk.context import Quote, TradingState
 from tests.live.fakes import FakeBroker, HeldLease, ManualClock, MemoryJournal, intent
 from tests.live.house import House, at
 from tests.live.rig import CALM, START, ticks_at
@@ -221,6 +221,18 @@ def test_a_bot_checkpoints_a_new_peak_of_an_open_position():
     peaks = [Decimal(r["values"]["peak"]) for r in of_the_entry]
     assert len(peaks) > 10
     assert peaks == sorted(peaks)
+
+
+def test_a_crossed_price_is_no_value_of_what_is_held():
+    """A loss is measured from the peak: one that never was would flatten the account later."""
+    life = Life()
+    trader = life.start()
+    trader.submit(intent(0))
+    peak = trader.context().peak_value
+    trader.take_quote("EUR_USD", Quote(Decimal("2.2"), Decimal("1.1"), life.clock.now()))
+    assert trader.context().peak_value == peak
+    assert trader.breaches() == []
+    assert trader.submit(intent(1)).code == "BAD_PRICE"
 
 
 def test_a_new_day_is_written_down_though_the_log_stood_still():
