@@ -9,9 +9,10 @@ looked at it yet.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
-from mbats.live.book import Book
+from mbats.live.book import Book, HeldTrade, WaitingOrder
 from mbats.trading.order import parent_key
 
 REFUSABLE = timedelta(days=35)
@@ -61,11 +62,10 @@ def _beginning(book: Book) -> dict[str, Any]:
 
 def _claims(books: Iterable[Book]) -> set[str]:
     """Return the keys of what is held or waits in any of ``books``; a leg's is its entry's."""
-    keys: set[str | None] = set()
-    for book in books:
-        keys.update(order.client_key for order in book.orders.values())
-        keys.update(trade.client_key for trade in book.trades.values())
-    return {parent_key(key) for key in keys if key}
+    held: Iterable[WaitingOrder | HeldTrade] = chain.from_iterable(
+        (*book.orders.values(), *book.trades.values()) for book in books
+    )
+    return {parent_key(item.client_key) for item in held if item.client_key}
 
 
 def _settled(records: Iterable[Record]) -> set[str]:

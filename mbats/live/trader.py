@@ -182,8 +182,8 @@ class Trader:
     def breaches(self) -> list[Denial]:
         """Return the portfolio limits that are broken now: the desk must flatten and halt.
 
-        None while a position that was carried over a restart has had no price yet: what the
-        account is worth is not known then. The rules let nobody enter meanwhile.
+        None while a position has no price, as after a restart, or one that no market can have: what
+        the account is worth is not known then. The rules let nobody enter meanwhile.
         """
         context = self.context()
         return portfolio.breaches(context) if self._valued(context.positions) else []
@@ -238,11 +238,17 @@ class Trader:
         )
 
     def _valued(self, positions: Iterable[str]) -> bool:
-        """Tell whether all positions have had a price, so that the account's value is known."""
+        """Tell whether all positions have a price that a market can have: the account's value.
+
+        A crossed price is a vendor's mistake: nothing is flattened for it, and no peak remembered.
+        """
         rates = self._rates()
+        quotes = [(name, self._quotes.get(name)) for name in positions]
         return all(
-            name in self._quotes and all(part in rates for part in name.rsplit("_", 1))
-            for name in positions
+            quote is not None
+            and quote.spread >= 0
+            and all(part in rates for part in name.rsplit("_", 1))
+            for name, quote in quotes
         )
 
     def _rates(self) -> valuation.Rates:

@@ -215,10 +215,14 @@ def archiver(
 
 
 class Archiving:
-    """An archiver beside every life; it dies at a point of the seed, or at the life's end."""
+    """An archiver beside every life; it dies at a point of the seed, or at the life's end.
 
-    def __init__(self, settings: Settings, seed: int, account: str) -> None:
+    What it dies of otherwise is written to ``said``.
+    """
+
+    def __init__(self, settings: Settings, seed: int, account: str, said: Path) -> None:
         self._archive = partial(archive, settings, account)
+        self._said = said
         self._dice = random.Random(f"archiver/{seed}")
         self._pid = 0
         self.kills: list[str] = []
@@ -233,8 +237,15 @@ class Archiving:
         if self._pid == 0:
             try:
                 self._archive(dies, number)
+            except BaseException:  # noqa: BLE001 - the parent is told
+                self._said.write_text(traceback.format_exc()[-3000:])
             finally:
                 os._exit(1)
+
+    @property
+    def problems(self) -> list[str]:
+        """What archivers died of that was not the seed."""
+        return [f"an archiver: {self._said.read_text()}"] if self._said.exists() else []
 
     def end(self) -> None:
         if self._pid:
@@ -252,7 +263,7 @@ def run_seed(settings: Settings, seed: int, account: str, variant: str = "") -> 
             kill_points=EMULATED_KILL_POINTS,
         )  # fmt: skip
         outcome = Outcome(seed, kills=world.kills)
-        archiving = Archiving(settings, seed, account)
+        archiving = Archiving(settings, seed, account, folder / "archiver")
 
         def bot(number: int) -> Callable[[Channel], object]:
             archiving.begin()
@@ -267,6 +278,7 @@ def run_seed(settings: Settings, seed: int, account: str, variant: str = "") -> 
             drain(settings, account)
             audit(world, settings, account, folder, outcome)
             outcome.kills = [*world.kills, *archiving.kills]
+            outcome.problems += archiving.problems
         except Exception:  # noqa: BLE001 - whatever the audit trips over is a finding
             outcome.problems.append(traceback.format_exc())
         finally:

@@ -126,7 +126,7 @@ def _figures(world: WeekWorld, folder: Path) -> dict[str, int]:
         "stream_cuts": world.stream_cuts,
         "lives": len(world.script.restarts) + 1,
         "financings": kinds["DAILY_FINANCING"],
-        **auditor.figures(world, folder),
+        **auditor.figures(world, auditor.journaled(folder)),
     }
 
 

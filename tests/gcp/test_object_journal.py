@@ -1,3 +1,4 @@
+import gzip
 import itertools
 import json
 import threading
@@ -256,6 +257,26 @@ def test_a_reader_beside_a_compaction_reads_again(objects, name):
     writer = filled(objects, name)
     reader = ObjectJournal(Meanwhile(objects, lambda: writer.compact(KEPT)), name)
     assert reader.records() == KEPT
+
+
+def test_of_two_snapshots_the_newer_counts(objects, name):
+    filled(objects, name).compact(KEPT)
+    for number in range(3):
+        ObjectJournal(objects, name).append({"number": number})
+    journal = ObjectJournal(Mortal(objects, 1, early=False), name, worth=3)
+    with pytest.raises(Dies):
+        journal.compact([{"key": "newer"}])
+    assert len(names(objects, name)) == 5
+    assert ObjectJournal(objects, name).records() == ({"key": "newer"},)
+
+
+def test_a_snapshot_that_lost_a_record_is_refused(objects, name):
+    filled(objects, name).compact(KEPT)
+    (stored,) = objects.list("state", f"journals/{name}/")
+    lines = gzip.decompress(objects.read("state", stored.name)[0]).splitlines(keepends=True)
+    objects.write("state", stored.name, gzip.compress(b"".join(lines[:-1])))
+    with pytest.raises(DataError, match="not whole"):
+        ObjectJournal(objects, name)
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x1f\x8b", None])

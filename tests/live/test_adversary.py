@@ -13,7 +13,7 @@ from mbats.live.inbox import Control, Stop, Unseen
 from mbats.live.ports import Answer, LogPage, Outcome
 from mbats.live.protocol import QUARANTINE, Fate, OrderProtocol, UntoldError
 from mbats.live.transactions import OrderFilled
-from mbats.trading.risk.context import TradingState
+from mbats.trading.risk.context import Quote, TradingState
 from tests.live.fakes import FakeBroker, HeldLease, ManualClock, MemoryJournal, intent
 from tests.live.house import House, at
 from tests.live.rig import CALM, START, ticks_at
@@ -209,6 +209,30 @@ def test_a_peak_that_was_reached_while_the_log_stood_still_survives_a_kill():
     trader.checkpoint()
     assert not trader.marks_moved
     assert life.start().context().peak_value == 10_020
+
+
+def test_a_bot_checkpoints_a_new_peak_of_an_open_position():
+    """Nothing is in the log between the entry and the stop: only the price has moved."""
+    house = House()
+    rising = [f"{1.1 + 0.002 * number:.4f}" for number in range(20)]
+    house.run([*ticks_at(rising), at(20 * 60, Stop("done"))], size=100_000)
+    written = [r for r in house.journal.records() if r["record"] == "checkpoint"]
+    of_the_entry = [r for r in written if r["book"]["cursor"] == written[-1]["book"]["cursor"]]
+    peaks = [Decimal(r["values"]["peak"]) for r in of_the_entry]
+    assert len(peaks) > 10
+    assert peaks == sorted(peaks)
+
+
+def test_a_crossed_price_is_no_value_of_what_is_held():
+    """A loss is measured from the peak: one that never was would flatten the account later."""
+    life = Life()
+    trader = life.start()
+    trader.submit(intent(0))
+    peak = trader.context().peak_value
+    trader.take_quote("EUR_USD", Quote(Decimal("2.2"), Decimal("1.1"), life.clock.now()))
+    assert trader.context().peak_value == peak
+    assert trader.breaches() == []
+    assert trader.submit(intent(1)).code == "BAD_PRICE"
 
 
 def test_a_new_day_is_written_down_though_the_log_stood_still():

@@ -1,6 +1,7 @@
 """A compacted journal says the same to everyone who reads it, and does not grow with history."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -99,6 +100,18 @@ def test_what_was_proved_long_ago_and_is_closed_is_forgotten(life):
     kept = compacted(records, book, book, LATER)
     assert keys(kept) == {intent(number).key for number in range(5, 12)}
     assert first_checkpoint(kept) == book
+
+
+def test_the_next_proof_begins_where_the_last_one_ended(life):
+    records, book = life.journal.records(), closed(life, *range(10))
+    proven = Book.from_record([r for r in records if r["record"] == "checkpoint"][6]["book"])
+    kept = compacted(records, book, replace(proven, trades={}), LATER)
+    assert first_checkpoint(kept) == replace(proven, trades={})
+    assert last_checkpoint(kept) == last_checkpoint(records)
+    before = {r["key"] for r in records if r["record"] == "intent" and r["since"] < proven.cursor}
+    held = {trade.client_key for trade in last_checkpoint(records)[0].trades.values()}
+    assert keys(kept) == keys(records) - (before - held)
+    assert intent(9).key in keys(kept)
 
 
 def test_a_key_that_a_restart_could_make_again_is_never_forgotten(life):
