@@ -95,7 +95,7 @@ def run_desk(house: House, desk: Container, folder: Path) -> str:
     assert all(rows[name] for name in ("fill", "trade", "equity", "performance")), rows
     said = desk.run(["id", "-u"], {}).strip()
     assert said != "0", "it runs as root"
-    return f"run {run_id[:8]}: {rows['fill']} fills, {rows['trade']} trades in the risk store"
+    return f"run {run_id}: {rows['fill']} fills, {rows['trade']} trades in the risk store"
 
 
 def run_streamer(house: House, streamer: Container, folder: Path) -> str:
