@@ -204,7 +204,8 @@ def run_dataflow(house: House, dataflow: Container, folder: Path) -> str:
         "--runner=PortableRunner", "--job_endpoint=embed",
         "--environment_type=EXTERNAL", f"--environment_config={HOST}:{port}",
     ]  # fmt: skip
-    environ = {"NO_PROXY": HOST, "no_proxy": HOST}
+    here = f"{HOST},localhost"  # the runner tells a worker its own name, which is that
+    environ = {"NO_PROXY": here, "no_proxy": here}
     with Desk(house.settings) as desk, (folder / "worker.log").open("w") as log:
         apply_tables(desk.warehouse, schemas.all_tables().values())
         with dataflow.running(pool, environ, log):

@@ -36,7 +36,14 @@ class Container:
         """Return the command line that runs these words inside, in their environment."""
         given = [word for key, value in environ.items() for word in ("--env", f"{key}={value}")]
         return self._buildah.words(
-            "run", "--isolation", "chroot", *given, self.name, "--", *arguments
+            "run",
+            "--isolation",
+            "chroot",
+            "--hostname=localhost",
+            *given,
+            self.name,
+            "--",
+            *arguments,
         )
 
     def finish(self, arguments: Sequence[str], environ: Mapping[str, str]) -> str:
