@@ -21,6 +21,10 @@ run "today" {
     error_message = "Nothing may need an image that does not exist."
   }
   assert {
+    condition     = length(output.optional_images) == 0 && output.dataflow == null
+    error_message = "The tick pipeline is off unless asked for, and its image is not built."
+  }
+  assert {
     condition     = output.looker_studio == null || can(regex("^https://lookerstudio.google.com/reporting/create\\?", output.looker_studio))
     error_message = "The Looker Studio link is Google's Linking API."
   }
@@ -89,6 +93,10 @@ run "full_composer" {
   assert {
     condition     = output.mlflow.tracking_uri == "https://mlflow-123456789012.europe-west1.run.app"
     error_message = "MLflow's address is known before it exists."
+  }
+  assert {
+    condition     = toset(output.optional_images) == toset(["dataflow"]) && can(regex("^gcloud dataflow flex-template run ticks-to-bars .*--service-account-email=mbats-dataflow@", output.dataflow))
+    error_message = "A feature brings its image, and says how it is started."
   }
 }
 

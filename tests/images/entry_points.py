@@ -95,7 +95,7 @@ def run_desk(house: House, desk: Container, folder: Path) -> str:
     assert all(rows[name] for name in ("fill", "trade", "equity", "performance")), rows
     said = desk.run(["id", "-u"], {}).strip()
     assert said != "0", "it runs as root"
-    return f"run {run_id[:8]}: {rows['fill']} fills, {rows['trade']} trades in the risk store"
+    return f"run {run_id}: {rows['fill']} fills, {rows['trade']} trades in the risk store"
 
 
 def run_streamer(house: House, streamer: Container, folder: Path) -> str:
@@ -204,7 +204,8 @@ def run_dataflow(house: House, dataflow: Container, folder: Path) -> str:
         "--runner=PortableRunner", "--job_endpoint=embed",
         "--environment_type=EXTERNAL", f"--environment_config={HOST}:{port}",
     ]  # fmt: skip
-    environ = {"NO_PROXY": HOST, "no_proxy": HOST}
+    here = f"{HOST},localhost"  # the runner tells a worker its own name, which is that
+    environ = {"NO_PROXY": here, "no_proxy": here}
     with Desk(house.settings) as desk, (folder / "worker.log").open("w") as log:
         apply_tables(desk.warehouse, schemas.all_tables().values())
         with dataflow.running(pool, environ, log):

@@ -20,11 +20,24 @@ import signal, subprocess, sys
 started = subprocess.Popen([sys.argv[1], "-c", sys.argv[2]])
 signal.signal(signal.SIGTERM, lambda *_: started.kill())
 code = started.wait()
+if code < 0:
+    print("subprocess exited on", {-9: "killed", -15: "terminated"}[code], flush=True)
 sys.exit(code if code >= 0 else 1)
 """
 DRAINS = """
 import signal, sys
 signal.signal(signal.SIGTERM, lambda *_: (print("drained", flush=True), sys.exit({code})))
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+DRAINS_AND_DIES_OF_IT = """
+import os, signal, sys
+def drain(*_):
+    print("drained", flush=True)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+signal.signal(signal.SIGTERM, drain)
 print("ready", flush=True)
 while True:
     signal.pause()
@@ -64,6 +77,12 @@ def test_sigterm_reaches_what_runs_inside_and_lets_it_drain(output, code):
     with running.running(words(DRAINS.format(code=code)), output) as process:
         wait_for_ready(process, output)
     assert text_of(output).split() == ["ready", "drained"]
+
+
+def test_what_drains_and_then_dies_of_the_signal_ended_in_good_order(output):
+    with running.running(words(DRAINS_AND_DIES_OF_IT), output) as process:
+        wait_for_ready(process, output)
+    assert text_of(output).split()[:2] == ["ready", "drained"]
 
 
 def test_what_ends_with_an_error_after_sigterm_has_failed(output):
