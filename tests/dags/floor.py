@@ -97,8 +97,10 @@ class Floor:
         """Let bots find no broker within the block."""
         nobody = {"MBATS_OANDA_ENDPOINT": f"http://127.0.0.1:{choose([], [])}"}
         self.cloud_run.make_bots(BOTS, nobody)
-        yield
-        self.cloud_run.make_bots(BOTS)
+        try:
+            yield
+        finally:
+            self.cloud_run.make_bots(BOTS)
 
     @contextmanager
     def archived(self) -> Iterator[None]:

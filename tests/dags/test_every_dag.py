@@ -25,14 +25,14 @@ pytestmark = [pytest.mark.emulators, pytest.mark.slow]
 
 LEADER, WATCHER = f"practice_sma_reversal_{TRADED}", f"practice_rsi_stochastic_{TRADED}"
 ON_PAPER = f"paper_sma_reversal_{PAPER}"
-STANDING = "backtest_sma_reversal_cfdf10"
+STANDING = "backtest_sma_reversal_cfdf10"  # of EUR_USD
 ROWS = f"""\
 sma_reversal,practice,EUR_USD,,{TRADED},period=20
 rsi_stochastic,practice,GBP_USD,,{TRADED},"rsi_low=35,rsi_high=65"
 sma_reversal,paper,EUR_USD,,,
 sma_reversal,backtest,EUR_USD,,,period=30
 """
-THIS_WEEK = FX.next_close(datetime.now(UTC)) - timedelta(days=1)
+THIS_WEEK = FX.next_close(datetime.now(UTC) + timedelta(hours=1)) - timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,7 @@ def floor(make_desk, start_inside, dag_folder, tmp_path_factory):
             yield made
         finally:
             if airflow:
-                airflow.stdin.close()
-                airflow.wait()
+                airflow.communicate(timeout=60)
             cloud_run.close()
 
 
@@ -134,8 +133,7 @@ def verdict(floor, dag_id):
 
 def one_backtest(floor, dag_id):
     asked = {"instruments": "EUR_USD", "from": "2020-01-01", "param": ["period=20"]}
-    runs = ran_once(floor, dag_id, asked)
-    (run_id,) = runs
+    (run_id,) = ran_once(floor, dag_id, asked)
     tables = floor.desk.risk_store.load(run_id).tables
     assert {name for name, table in tables.items() if table.num_rows} >= {
         "trade", "equity", "performance",
@@ -152,7 +150,7 @@ def standing_backtest(floor, dag_id):
 
 
 def ran_once(floor, dag_id, asked):
-    """Run a backtest twice; return the ids of the runs that it left, in the end and before."""
+    """Run a backtest twice; return the ids of the runs that the first time left."""
     before = done(floor, "backtest")
     floor.run(dag_id, asked)
     first = done(floor, "backtest")

@@ -10,7 +10,7 @@ import pytest
 
 from mbats.local import functions_host
 from mbats.local.functions_service import PUSHED, subscriptions
-from mbats.local.topology import TOPICS
+from mbats.local.topology import OBJECTS, TOPICS
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(folder.name for folder in (ROOT / "functions").iterdir() if folder.is_dir())
@@ -70,5 +70,8 @@ def test_terraform_and_the_local_stack_agree_on_who_hears_of_what():
     for function, topic in PUSHED:
         assert f'local._topic_triggers["{topic}"]' in compute
         assert function.replace("_", "-") in compute
-    pushed = [path for _, path, _ in subscriptions("p", "127.0.0.1:1")]
-    assert len(pushed) == len(PUSHED) + len(TOPICS)
+    assert "control-file            = { bucket = module.buckets.names.control," in compute
+    made = [path for _, path, _ in subscriptions("p", "127.0.0.1:1")]
+    pushed = {path.rpartition("/")[2] for path in made if "/subscriptions/" in path}
+    assert len(pushed) == len(PUSHED) + len(TOPICS) + 1
+    assert f"control-file-{OBJECTS}" in pushed

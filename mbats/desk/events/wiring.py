@@ -22,7 +22,6 @@ from mbats.gcp.records import Record
 from mbats.gcp.run_jobs import run_job
 from mbats.live.events import Event
 from mbats.live.killswitch import Report
-from mbats.strategy.loading import known_strategies
 from mbats.vendors.webhooks import Webhook, parse_webhooks
 
 FLATTEN_WITHIN = timedelta(seconds=20)
@@ -42,9 +41,8 @@ def say(event: str, severity: str = "INFO", **values: object) -> None:
 def control_file(event: CloudEvent) -> None:
     """An object was written to the bucket ``control``; locally the strategies are known, too."""
     desk = opened()
-    strategies = known_strategies() if desk.settings.profile == "local" else None
     try:
-        control_files.take(stores(desk, strategies), event)
+        control_files.take(stores(desk, _strategies(desk.settings)), event)
     except DataError as error:
         bury(desk, whole(event), "control-file", error.cause, say)
 
@@ -131,6 +129,14 @@ def opened() -> Desk:
         if _desk is None:
             _desk = Desk(load().settings)
     return _desk
+
+
+def _strategies(settings: Settings) -> Collection[str] | None:
+    if settings.profile != "local":
+        return None
+    from mbats.strategy.loading import known_strategies  # backtrader, which no function waits for
+
+    return known_strategies()
 
 
 def _webhooks(settings: Settings) -> Sequence[Webhook]:

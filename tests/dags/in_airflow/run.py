@@ -22,11 +22,12 @@ for dag in bag.dags.values():
     dag.deadline = []  # 3.3.1's dag.test() takes a deadline's description for its id, and breaks
     if "run" in dag.task_dict:
         dag.get_task("run").polling_period_seconds = POLL_SECONDS
+commands = sys.modules["desk.commands"]
+close_of = commands.close_of
 for line in sys.stdin:
     asked = json.loads(line)
-    if asked["week_closes"]:
-        closes = datetime.fromisoformat(asked["week_closes"])
-        sys.modules["desk.commands"].close_of = lambda friday, closes=closes: closes
+    closes = asked["week_closes"] and datetime.fromisoformat(asked["week_closes"])
+    commands.close_of = (lambda friday, closes=closes: closes) if closes else close_of
     due = asked["due"] and datetime.fromisoformat(asked["due"])
     run = bag.dags[asked["dag_id"]].test(logical_date=due, run_conf=asked["conf"])
     tasks = {each.task_id: str(each.state) for each in run.get_task_instances()}
