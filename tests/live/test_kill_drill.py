@@ -49,9 +49,10 @@ def test_a_frozen_bot_is_flattened_from_outside_and_sends_nothing_when_it_wakes(
 
 
 def its_log_says_which_money_and_which_order(floor):
+    wait_for(lambda: '"event": "filled"' in floor.output("bot", "err"))  # later than the broker's
     said = floor.output("bot", "err").splitlines()
     assert "PRACTICE" in said[0]
-    lines = [json.loads(line) for line in said if line.startswith("{")]
+    lines = [json.loads(line) for line in said if line.startswith("{") and line.endswith("}")]
     filled = next(line for line in lines if line.get("event") == "filled")
     assert {"PRACTICE", "holding", floor.account} <= set(filled.values())
     assert filled["order_key"].startswith("m1-")
