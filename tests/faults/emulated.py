@@ -147,6 +147,17 @@ class MortalBus:
         self.unconfirmed = 0
 
 
+class AcknowledgesFirst(Archiver):
+    """An archiver that is wrong on purpose: what it has acknowledged dies with it."""
+
+    def _store(self, topic: str, name: str, batch: Any, stopping: Any) -> None:
+        self._client.acknowledge(subscription=self._path(name), ack_ids=batch.ack_ids)
+        super()._store(topic, name, batch, stopping)
+
+
+ARCHIVERS: dict[str, type[Archiver]] = {"acknowledge": AcknowledgesFirst}
+
+
 def bus_of(settings: Settings, account: str) -> Settings:
     """Return settings for a Pub/Sub of the account's own: seeds do not hear one another."""
     return settings.model_copy(update={"project": f"faults-{account}"})
@@ -173,7 +184,7 @@ def live(
         publisher.close()
 
 
-def archive(settings: Settings, account: str, dies: str, number: int) -> None:
+def archive(settings: Settings, account: str, variant: str, dies: str, number: int) -> None:
     """Archive until killed: by itself at the ``number``-th request or acknowledgement."""
     left = iter(range(number - 1))
 
@@ -190,14 +201,16 @@ def archive(settings: Settings, account: str, dies: str, number: int) -> None:
             return answer
 
         requests.Session.send = counting  # type: ignore[method-assign]
-    with archiver(settings, account, struck if dies == "acknowledge" else None) as made:
+    acknowledging = struck if dies == "acknowledge" else None
+    with archiver(settings, account, ARCHIVERS.get(variant, Archiver), acknowledging) as made:
         made.run(threading.Event())
 
 
 @contextmanager
 def archiver(
-    settings: Settings, account: str, before_acknowledging: Callable[[], None] | None = None
-) -> Iterator[Archiver]:
+    settings: Settings, account: str, make: type[Archiver] = Archiver,
+    before_acknowledging: Callable[[], None] | None = None,
+) -> Iterator[Archiver]:  # fmt: skip
     bus = bus_of(settings, account)
     with Desk(settings) as desk, subscriber_client(bus) as client:
         if before_acknowledging is not None:
@@ -210,7 +223,7 @@ def archiver(
             client.acknowledge = mortal  # type: ignore[method-assign]
         publisher = Publisher(bus)
         quiet = lambda event, values: None  # noqa: E731
-        yield Archiver(bus.project, client, publisher, desk.warehouse, quiet, SUBSCRIPTIONS)
+        yield make(bus.project, client, publisher, desk.warehouse, quiet, SUBSCRIPTIONS)
         publisher.close()
 
 
@@ -220,8 +233,10 @@ class Archiving:
     What it dies of otherwise is written to ``said``.
     """
 
-    def __init__(self, settings: Settings, seed: int, account: str, said: Path) -> None:
-        self._archive = partial(archive, settings, account)
+    def __init__(
+        self, settings: Settings, seed: int, account: str, variant: str, said: Path
+    ) -> None:
+        self._archive = partial(archive, settings, account, variant)
         self._said = said
         self._dice = random.Random(f"archiver/{seed}")
         self._pid = 0
@@ -263,7 +278,7 @@ def run_seed(settings: Settings, seed: int, account: str, variant: str = "") -> 
             kill_points=EMULATED_KILL_POINTS,
         )  # fmt: skip
         outcome = Outcome(seed, kills=world.kills)
-        archiving = Archiving(settings, seed, account, folder / "archiver")
+        archiving = Archiving(settings, seed, account, variant, folder / "archiver")
 
         def bot(number: int) -> Callable[[Channel], object]:
             archiving.begin()

@@ -19,6 +19,8 @@ from multiprocessing import get_context
 from tests.faults.broken import VARIANTS
 from tests.faults.seeds import Outcome, run_seed
 
+ARCHIVER = "acknowledge"  # an archiver that is wrong on purpose: with --emulators only
+
 
 def _one(variant: str, rate: float, seed: int) -> Outcome:
     return run_seed(seed, variant, rate=rate)
@@ -67,7 +69,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="replay this one alone")
     parser.add_argument("--rate", type=float, default=0.12, help="share of writes that fail")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--variant", default="", choices=["", *VARIANTS])
+    parser.add_argument("--variant", default="", choices=["", *VARIANTS, ARCHIVER])
     parser.add_argument("--emulators", action="store_true", help="through a local stack")
     return parser.parse_args()
 
