@@ -218,7 +218,7 @@ def run_dataflow(house: House, dataflow: Container, folder: Path) -> str:
             assert found.equals(wanted.tables[granularity]), (granularity, found.num_rows)
     counters = json.loads(said.splitlines()[-1])["counters"]
     worked = (folder / "worker.log").read_text()
-    assert "Python sdk harness starting" in worked, worked[-2000:]
+    assert f"Starting worker with command ['{dataflow.entrypoint[0]}'" in worked, worked[-2000:]
     bars = sum(table.num_rows for table in wanted.tables.values())
     return (
         f"{counters['rows']} ticks through {dataflow.entrypoint[0]}: {bars} bars as the library's"

@@ -175,6 +175,10 @@ def test_the_worker_is_started_by_the_program_of_the_same_beam():
         assert f"{name} {version} h1:" in hashed
 
 
+def test_a_worker_can_ask_pip_whether_beam_is_there():
+    assert "venv /opt/pipeline" in text_of("dataflow")  # one --without-pip starts no worker
+
+
 def test_go_takes_nothing_but_what_is_locked():
     for command in re.findall(r"\bgo build [^&]*", text_of("dataflow")):
         assert "-mod=readonly" in command
