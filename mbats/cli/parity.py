@@ -55,9 +55,9 @@ def parity(
 ) -> None:
     """Replay a session's recorded ticks through a backtest; show every difference and why.
 
-    The reasons: spread, slippage, latency, missed tick, late bar, sizing, denied. Costs are in
-    account currency, above zero where live was worse. Exits with 3 where a difference has no
-    reason.
+    The reasons: spread, slippage, latency, missed tick, late bar, sizing, denied, session ended.
+    Costs are in account currency, above zero where live was worse. Exits with 3 where a difference
+    has no reason.
     """
     from mbats.desk import Desk
     from mbats.live.recorded import Choice

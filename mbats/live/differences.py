@@ -39,6 +39,7 @@ class Reason(StrEnum):
     CARRIED = "carried over"
     FOLLOWS = "follows"
     WITHIN_BAR = "within a bar"
+    SESSION_ENDED = "session ended"
     UNEXPLAINED = "unexplained"
 
 
@@ -132,6 +133,11 @@ class Quotes:
         self._time = ticks.time[usable][order]
         self._bid, self._ask = ticks.bid[usable][order], ticks.ask[usable][order]
 
+    @property
+    def last(self) -> datetime | None:
+        """When it was quoted last; None if never."""
+        return to_datetime(self._time[-1]) if len(self._time) else None
+
     def at(self, moment: datetime) -> tuple[Decimal, Decimal] | None:
         """Return the last bid and ask by ``moment``; None before the first."""
         index = int(np.searchsorted(self._time, instant(moment), side="right")) - 1
@@ -153,6 +159,13 @@ class Quotes:
         return Decimal(repr(bid)), Decimal(repr(ask))
 
 
+def off_quote(fill: Row, quote: tuple[Decimal, Decimal]) -> Decimal:
+    """Return how much worse than ``quote``, bid and ask, a fill was, in quote currency."""
+    bid, ask = quote
+    sign = 1 if fill["side"] == "buy" else -1
+    return Decimal(sign * (fill["price"] - (bid + ask) / 2) - (ask - bid) / 2)
+
+
 def split(
     fill: Row, expected: Expected, quote: tuple[Decimal, Decimal] | None, rate: Decimal
 ) -> tuple[Parts, Decimal]:
@@ -171,6 +184,6 @@ def split(
         mid, half = (bid + ask) / 2, (ask - bid) / 2
         # The replay's quote is what is left of its price: exact, whatever was rounded in it.
         replayed = expected.price - sign * (expected.half_spread + expected.slippage)
-        slippage = sign * (fill["price"] - mid) - half - expected.slippage
+        slippage = off_quote(fill, quote) - expected.slippage
         spread, latency = half - expected.half_spread, sign * (mid - replayed)
         return Parts(spread * worth, slippage * worth, latency * worth), slippage

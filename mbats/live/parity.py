@@ -6,7 +6,18 @@ from decimal import Decimal
 
 import numpy as np
 
-from mbats.live.differences import NOTHING, Difference, Parts, Quotes, Reason, Report, split, total
+from mbats.live.differences import (
+    NOTHING,
+    Difference,
+    Parts,
+    Quotes,
+    Reason,
+    Report,
+    off_quote,
+    split,
+    total,
+)
+from mbats.live.edge import SETTLING, SessionEdge
 from mbats.live.intrabar import WithinBars
 from mbats.live.own_quote import explained
 from mbats.live.replay import (
@@ -66,6 +77,7 @@ class Comparison:
         for fill in sorted(_once(session.fills), key=lambda f: (f["time"], f["event_id"])):
             if fill["instrument"] in session.instruments:
                 self._live.setdefault(fill["order_key"], []).append(fill)
+        self._edge = SessionEdge(session, self._quotes)
         self._within = WithinBars(session.granularity, self._live, expected)
         self._missed = missed_bars(session)
         self._asked = {(row["instrument"], row["known_at"]): row for row in session.signals}
@@ -143,6 +155,8 @@ class Comparison:
             reason, detail = said
         elif self._on_seen is not None and key in self._on_seen:
             reason, detail = Reason.MISSED_TICK, self._bars_before(first)
+        elif known is not None and (about := self._edge.left_no_price(known, fills)):
+            reason, detail = self._as_quoted(fills) or (Reason.SESSION_ENDED, about)
         return Difference(
             key, first["time"], first["instrument"], first["side"], first["role"] or "",
             reason, detail,
@@ -232,6 +246,16 @@ class Comparison:
         about = f"filled {pips:.2f} pips from the recorded quote"
         return (Reason.UNEXPLAINED, about) if said is None else (said[0], f"{about}: {said[1]}")
 
+    def _as_quoted(self, fills: Sequence[Row]) -> tuple[Reason, str] | None:
+        """Return what is said of fills that no replayed price is compared with, if off a quote."""
+        pip = self._session.instruments[fills[0]["instrument"]].pip
+        for fill in fills:
+            quote = self._quotes[fill["instrument"]].at(fill["time"])
+            pips = NOTHING if quote is None else off_quote(fill, quote) / pip
+            if abs(pips) > self._tolerance:
+                return self._off_quote(fill, pips)
+        return None
+
     def _units(self, expected: Expected, units: Decimal, root: str | None) -> tuple[Reason, str]:
         about = f"{units} units, not {expected.units}"
         asked = [
@@ -254,9 +278,13 @@ class Comparison:
 
     def _not_asked(self, expected: Expected) -> tuple[Reason, str] | None:
         """Return why the strategy was never asked about the bar of a decision; None if it was."""
-        if expected.instrument not in self._asked_about or expected.role not in _DECIDED:
+        if expected.role not in _DECIDED:
             return None
         row = self._asked.get((expected.instrument, expected.decided_at))
+        if row is None and (about := self._edge.came_first(expected)):
+            return Reason.SESSION_ENDED, about
+        if expected.instrument not in self._asked_about:
+            return None
         bar = f"the bar that ended {expected.decided_at:%Y-%m-%d %H:%M:%S}"
         if row is None:
             return Reason.MISSED_TICK, f"live there was no {bar.removeprefix('the ')}"
@@ -301,7 +329,6 @@ class Comparison:
 
 _INSTANT = timedelta(microseconds=1)
 _DECIDED = (Role.ENTRY, Role.EXIT)  # legs go with their entry
-_SETTLING = timedelta(seconds=5)  # a bar that ends so shortly before the session may not be seen
 _PRICE_REASONS = (Reason.SPREAD, Reason.SLIPPAGE, Reason.LATENCY)
 
 
@@ -309,7 +336,7 @@ def missed_bars(session: Session) -> list[tuple[str, datetime]]:
     """Return instrument and end of the session's bars that its recorded ticks make otherwise."""
     found: list[tuple[datetime, str]] = []
     began = first_decision(session.run, session.signals)
-    ended = session.run["ended_at"] - _SETTLING
+    ended = session.run["ended_at"] - SETTLING
     for name, bars in tick_bars(session).items():
         seen = session.seen.get(name)
         if seen is None:

@@ -24,6 +24,7 @@ from mbats.live.inbox import (
     PricesBack,
     PricesLost,
     Stop,
+    Suspending,
 )
 from mbats.live.ports import Clock
 from mbats.live.protocol import Verdict
@@ -116,6 +117,7 @@ class LiveStore:
         self._chores: list[Chore] = []
         self._notifications: deque[tuple[Any, tuple[Any, ...], dict[str, Any]]] = deque()
         self._pumped = False
+        self._slept = False
         self._started = False
         self._awake_at = _OVERDUE
         self._log_reached = 0
@@ -178,6 +180,9 @@ class LiveStore:
             now = self.clock.now()  # before the inbox is emptied: the clock closes no bar too early
             self._look_for_stall(now, wait)
             self._drain()
+            if self._slept:  # what this turn knew is old; what comes first now must come first
+                self._slept = False
+                continue
             while self._soon:
                 self._soon.popleft()()
             self._keep_time(now)
@@ -225,6 +230,7 @@ class LiveStore:
             case Control(payload):
                 if self._on_control is not None:
                     self._on_control(payload)
+                self._slept = isinstance(payload, Suspending)
             case Stop(reason):
                 self.stopping = reason
         return True

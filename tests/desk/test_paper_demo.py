@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -45,6 +46,69 @@ def test_a_paper_account_is_priced_by_ticks_and_survives_a_restart(tmp_path):
         assert prices(paper.settings).positions == held
         assert paper._running.call(lambda e: e.now_ns) >= from_datetime(later)
         paper.price(replace(TICK, bid=None))  # an empty book moves nothing
+
+
+def time_of(paper):
+    return paper._running.call(lambda engine: engine.now_ns)
+
+
+def test_a_paper_account_that_was_left_ahead_of_the_clock_refuses_to_stand_still(tmp_path):
+    settings = Settings(home=tmp_path)
+    later = NOW + timedelta(hours=2)
+    with paper_account(settings, FIRST_ACCOUNT, ["EUR_USD"], now=lambda: later):
+        pass
+    (file,) = (tmp_path / "paper").iterdir()
+    left = file.read_bytes()
+    with (
+        pytest.raises(RefusedError, match="left at 2026-11-23 14:00:30, 2:00:00 ahead") as refused,
+        paper_account(settings, FIRST_ACCOUNT, ["EUR_USD"], now=lambda: NOW),
+    ):
+        pass
+    assert str(file) in refused.value.mend
+    assert file.read_bytes() == left
+    with pytest.raises(DataError, match="does not run"):
+        at_broker(settings, FIRST_ACCOUNT)
+    almost = later - timedelta(seconds=5)  # a broker's clock is not the machine's
+    with paper_account(settings, FIRST_ACCOUNT, ["EUR_USD"], now=lambda: almost) as paper:
+        assert time_of(paper) == from_datetime(later)
+    file.rename(tmp_path / "away")
+    with paper_account(settings, FIRST_ACCOUNT, ["EUR_USD"], now=lambda: NOW) as paper:
+        assert time_of(paper) == from_datetime(NOW)
+
+
+def test_a_clock_that_is_set_back_under_a_paper_account_is_said_once(tmp_path, caplog):
+    clock = [NOW]
+    looked = threading.Semaphore(0)
+
+    def now():
+        looked.release()
+        return clock[0]
+
+    def warnings_after_three_looks():
+        for _ in range(3):
+            assert looked.acquire(timeout=60)
+        return [r.getMessage() for r in caplog.records if "set back" in r.getMessage()]
+
+    with paper_account(Settings(home=tmp_path), FIRST_ACCOUNT, ["EUR_USD"], now=now):
+        assert warnings_after_three_looks() == []
+        clock[0] = NOW - timedelta(minutes=3)
+        while looked.acquire(blocking=False):
+            pass
+        (said,) = warnings_after_three_looks()
+        assert "stands still for 0:03:00, until 2026-11-23 12:00:30" in said
+
+
+def test_a_tick_of_the_future_does_not_take_a_paper_accounts_clock_with_it(tmp_path):
+    now, future = (lambda: NOW), replace(TICK, time=NOW + timedelta(days=1))
+    with paper_account(Settings(home=tmp_path), FIRST_ACCOUNT, ["EUR_USD"], now=now) as paper:
+        paper.price(replace(TICK, time=NOW + timedelta(seconds=2)))
+        assert time_of(paper) == from_datetime(NOW + timedelta(seconds=2))
+        paper.price(future)
+        assert time_of(paper) == from_datetime(NOW + timedelta(seconds=5))
+        quote = paper._running.call(lambda engine: engine.market.quotes["EUR_USD"])
+        assert quote.bid == 110_000
+    with paper_account(Settings(home=tmp_path), FIRST_ACCOUNT, ["EUR_USD"], now=now):
+        pass  # nothing that it was told keeps it from going on
 
 
 def test_a_paper_account_whose_bot_is_gone_has_no_broker(tmp_path):

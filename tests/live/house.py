@@ -81,6 +81,7 @@ class House:
     def run(self, entries, *, until=None, strategy=Bracket, **parameters):
         script = Script(entries, self.clock, self.broker, timedelta(seconds=5))
         script.put = lambda item: None
+        self.script = script
         account = Account(ACCOUNT, "USD", "run-1", self.broker.instruments, self.limits)
         one = strategy if isinstance(strategy, LoadedStrategy) else loaded(strategy, **parameters)
         plan = Plan(
@@ -92,10 +93,13 @@ class House:
             around, script, self.past, self.sink, self.control, self.runs,
             self.flattened.append, lambda: None,
             lambda table, rows: self.rows.extend((table, row) for row in rows),
-            lambda: self.suspended.append(True),
+            lambda: self.suspend(),
         )  # fmt: skip
         self.bot = Bot(plan, ports)
         self.bot.run()
+
+    def suspend(self):
+        self.suspended.append(True)
 
     def position(self):
         return self.broker.state().positions.get("EUR_USD", Decimal(0))

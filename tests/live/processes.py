@@ -20,8 +20,9 @@ import requests
 
 from mbats import schemas
 from mbats.desk import Desk
-from mbats.desk.switch import kill_switch
+from mbats.desk.switch import journal_name, kill_switch
 from mbats.gcp.control import ControlObject
+from mbats.gcp.journal import ObjectJournal
 from mbats.gcp.tables import apply_tables
 from mbats.gcp.views import FOLDER, apply_views
 
@@ -60,13 +61,17 @@ class Floor:
     """One simulated broker with a desk of processes around it. Use it in a ``with`` statement.
 
     Prices are where the test moves :attr:`bid`, or with a ``seed`` those of the simulator's walk.
+    ``lease_seconds`` is what a process may sleep without losing its lease; the desk's own else.
     """
 
-    def __init__(self, settings, folder, instrument="EUR_USD", seed=None, archives=True):
+    def __init__(
+        self, settings, folder, instrument="EUR_USD", seed=None, archives=True, lease_seconds=None
+    ):
         self.folder = folder
         self.instrument = instrument
         self._seed = seed
         self._archives = archives
+        self._lease = {} if lease_seconds is None else {"LEASE_SECONDS": str(lease_seconds)}
         unique = uuid.uuid4().hex[:8]
         names = {"risk": f"risk_{unique}", "security_master": f"sm_{unique}"}
         self.settings = settings.model_copy(update=names)
@@ -126,7 +131,8 @@ class Floor:
                 "MBATS_OANDA_ENVIRONMENT": "sim", "MBATS_OANDA_ENDPOINT": self.url,
                 "MBATS_OANDA_ACCOUNT": self.account,
             }  # fmt: skip
-        return {**os.environ, **given, **broker, "MBATS_HOME": str(settings.home)}
+        home = {"MBATS_HOME": str(settings.home)}
+        return {**os.environ, **self._lease, **given, **broker, **home}
 
     def command(self, *arguments):
         return [sys.executable, str(LAUNCHER), str(self.shift), *arguments]
@@ -199,6 +205,11 @@ class Floor:
         answer.raise_for_status()
         return answer.json()
 
+    def cut_the_transaction_stream(self):
+        """Let the stream break off in the middle of the next thing it says."""
+        fault = {"kind": "transactions", "fault": "cut"}
+        requests.post(f"{self.url}/sim/fault", json=fault, timeout=10).raise_for_status()
+
     def log(self):
         return self.ask("/sim/log")["transactions"]
 
@@ -231,6 +242,12 @@ class Floor:
         }  # fmt: skip
         with Desk(self.settings.model_copy(update=at_broker)) as desk:
             yield kill_switch(desk, self.account, "test")
+
+    def checkpoint(self):
+        """Return the id of the log up to which the bot will not be told again."""
+        with Desk(self.settings) as desk:
+            records = ObjectJournal(desk.objects, journal_name(self.account)).records()
+        return [r["book"]["cursor"] for r in records if r["record"] == "checkpoint"][-1]
 
     def query(self, sql):
         with Desk(self.settings) as desk:

@@ -162,6 +162,9 @@ class Script:
         self._stream = True
         self.waits = 0
 
+    def put_first(self, item):
+        self._entries.appendleft((self._clock.now(), item))
+
     def mute_stream(self):
         self._stream = False
 

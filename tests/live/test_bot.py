@@ -165,6 +165,27 @@ def test_a_suspended_bot_checkpoints_first_and_reconciles_before_it_goes_on():
     assert "BOT_CONTINUED" in house.sink.codes()
 
 
+def test_a_bar_that_is_due_as_a_bot_is_suspended_is_not_decided_on_before_it_reconciles():
+    """It is halted in its sleep: what it knew as it fell asleep must not send an order."""
+    house = House()
+    (first,) = ticks_at(["1.1"])
+
+    def slow_tick():
+        house.clock.advance(0.2)  # and the signal comes meanwhile
+        return replace(first, time=START + timedelta(seconds=60.1))
+
+    def suspend():
+        assert house.broker.placed == []
+        set_state(house.control, TradingState.HALTED, "me", "drill", house.clock.now())
+        house.script.put_first(Control(Continued()))  # as the handler of SIGCONT does
+
+    house.suspend = suspend
+    house.run([first, at(60.1, slow_tick), at(60.2, Control(Suspending())), at(70, lambda: None)])
+    codes = house.sink.codes()
+    assert codes.index("BOT_CONTINUED") < codes.index("KILL_SWITCH")
+    assert house.broker.placed == []
+
+
 def test_a_continued_bot_whose_account_changed_refuses_to_go_on():
     house = House()
 

@@ -1,23 +1,34 @@
-"""The kill drill: a real bot, frozen with a bracket open, and `mbats flatten` from outside."""
+"""A real bot, suspended and continued; then the kill drill: frozen with a bracket open, and
+`mbats flatten` from outside."""
 
 import json
 import signal
+from decimal import Decimal
 
+import psutil
 import pytest
 
+from mbats.trading.order import parent_key
 from mbats.trading.risk.context import TradingState
 from tests.live.processes import PATIENCE_SECONDS, Floor, wait_for
 
 pytestmark = [pytest.mark.emulators, pytest.mark.slow]
 
 
-def test_a_frozen_bot_is_flattened_from_outside_and_sends_nothing_when_it_wakes(
+ORDER_EVENTS = ("accepted", "filled", "canceled", "fill")
+LEASE_SECONDS = 600
+"""Longer than this drill takes on a machine however busy: what is drilled is not the lease."""
+
+
+def test_a_bot_goes_on_after_a_suspension_and_sends_nothing_after_it_was_flattened_in_its_sleep(
     settings, tmp_path, record_property
 ):
-    with Floor(settings, tmp_path, archives=False) as floor:
+    with Floor(settings, tmp_path, archives=False, lease_seconds=LEASE_SECONDS) as floor:
         bot = floor.bot()
         wait_for(floor.holds_a_bracket)
         its_log_says_which_money_and_which_order(floor)
+        it_is_suspended_and_goes_on(floor, bot)
+        frozen = len(floor.output("bot", "err"))
         bot.send_signal(signal.SIGSTOP)
         before = int(floor.log()[-1]["id"])
         code, report, errors = floor.run("flatten", "--yes", "--account", floor.account)
@@ -37,7 +48,7 @@ def test_a_frozen_bot_is_flattened_from_outside_and_sends_nothing_when_it_wakes(
         wait_for(
             lambda: (
                 is_stopped_by_its_lease(bot)
-                or is_denied_as_halted(floor)
+                or is_denied_as_halted(floor, frozen)
                 or len(floor.log()) > quiet
             )
         )
@@ -46,6 +57,52 @@ def test_a_frozen_bot_is_flattened_from_outside_and_sends_nothing_when_it_wakes(
             bot.send_signal(signal.SIGTERM)
             assert bot.wait(PATIENCE_SECONDS) == 0, floor.output("bot", "err")[-3000:]
             assert "session ended: SIGTERM" in floor.output("bot", "err")
+
+
+def it_is_suspended_and_goes_on(floor, bot):
+    """As Cloud Run does around a maintenance; its target is touched, its stream cut meanwhile."""
+    (first,) = keys_of_entries(floor)
+    legs = {(f"{first}-sl", "accepted"), (f"{first}-tp", "accepted")}
+    wait_for(lambda: legs <= set(events(floor, 0)))
+    bot.send_signal(signal.SIGTSTP)
+    wait_for(lambda: psutil.Process(bot.pid).status() == psutil.STATUS_STOPPED)
+    slept = len(floor.output("bot", "err"))
+    assert floor.checkpoint() == int(floor.log()[-1]["id"])
+    floor.cut_the_transaction_stream()
+    floor.bid += Decimal("0.10000")
+    wait_for(floor.flat)
+    bot.send_signal(signal.SIGCONT)
+    wait_for(floor.holds_a_bracket)
+    (_, second) = keys_of_entries(floor)
+    wait_for(lambda: (second, "filled") in events(floor, slept))
+    it_heard_what_became_of_its_bracket_before_it_decided(events(floor, slept), first)
+    # Nothing twice: no event of an order, no order, no fill.
+    orders = [about for about in events(floor, 0) if about[0] and about[1] in ORDER_EVENTS]
+    assert len(orders) == len(set(orders))
+    assert [t["type"] for t in floor.log()].count("ORDER_FILL") == 3
+    assert [p["long"]["units"] for p in floor.positions()] == ["10000"]
+    wait_for(lambda: "Connected(stream=<Stream.TRANSACTIONS" in floor.output("bot", "err")[slept:])
+
+
+def it_heard_what_became_of_its_bracket_before_it_decided(told, first):
+    woke = told.index((None, "BOT_CONTINUED"))
+    assert (f"{first}-tp", "filled") in told[:woke]
+    assert {parent_key(key) for key, _ in told[:woke] if key} == {first}
+
+
+def keys_of_entries(floor):
+    """Return the keys of the entries that came to the broker, each once: bounded, so limits."""
+    sent = [t for t in floor.log() if t["type"] == "LIMIT_ORDER"]
+    keys = [t["clientExtensions"]["id"] for t in sent]
+    assert len(keys) == len(set(keys))
+    return keys
+
+
+def events(floor, since):
+    """Return order and event of what the bot has logged after ``since`` characters."""
+    lines = floor.output("bot", "err")[since:].splitlines()
+    whole = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+    return [(line.get("order_key"), line["event"]) for line in whole if "event" in line]
 
 
 def its_log_says_which_money_and_which_order(floor):
@@ -64,7 +121,7 @@ def is_stopped_by_its_lease(bot):
     return bot.poll() == 5
 
 
-def is_denied_as_halted(floor):
+def is_denied_as_halted(floor, frozen):
     """In time it reconciles, and every bar's order is denied from then on."""
-    _, woken, after = floor.output("bot", "err").partition("BOT_CONTINUED")
+    _, woken, after = floor.output("bot", "err")[frozen:].partition("BOT_CONTINUED")
     return woken and "KILL_SWITCH" in after
