@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import mbats.desk
 from mbats.cli.main import app
+from mbats.cli.output import people
 from mbats.errors import ConfigError, DataError, RefusedError
 from mbats.market.watchlist import SHEETS
 
@@ -33,7 +34,9 @@ def store(monkeypatch):
 
 
 @pytest.fixture
-def mbats_data(tmp_path, store):
+def mbats_data(tmp_path, store, monkeypatch):
+    monkeypatch.setattr(people, "width", 400)  # however long the folder's name, a line is one
+
     def run(*arguments, **environment):
         return CliRunner(env=environment).invoke(
             app, ["--home", str(tmp_path / ".mbats"), "data", *map(str, arguments)]
@@ -151,7 +154,7 @@ def test_without_names_the_stored_watchlist_is_loaded(mbats_data, tmp_path):
 def test_files_load_with_their_bad_rows_shown(mbats_data, tmp_path, store):
     result = mbats_data("load", *files(tmp_path))
     assert result.exit_code == 0
-    assert "bars.csv:3: c 'x' is not a price" in result.stdout.replace("\n", "")
+    assert "bars.csv:3: c 'x' is not a price" in result.stdout
     (series,) = store.series().to_pylist()
     assert (series["vendor"], series["granularity"], series["bars"]) == ("mine", "M1", 1)
 
