@@ -13,23 +13,14 @@ from mbats.live.journal import FileJournal
 from mbats.live.protocol import Fate, OrderProtocol
 from mbats.live.recovery import first_checkpoint, last_checkpoint, prove_clean
 from mbats.trading.order import OrderType
-from tests.live.fakes import START, intent
+from tests.live.fakes import START, MemoryJournal, intent
 from tests.live.test_recovery import Life
 
 LATER = START + REFUSABLE + timedelta(days=1)
 
 
-class CompactingJournal:
-    """Records as text, compacted for as little as one record less."""
-
-    def __init__(self):
-        self.lines = []
-
-    def append(self, record):
-        self.lines.append(json.dumps(record))
-
-    def records(self):
-        return [json.loads(line) for line in self.lines]
+class CompactingJournal(MemoryJournal):
+    """Compacted for as little as one record less."""
 
     def compact(self, kept):
         self.lines = [json.dumps(record) for record in kept]
