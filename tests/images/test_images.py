@@ -13,7 +13,7 @@ from tests.images.building import missing_tools
 @pytest.mark.emulators
 @pytest.mark.skipif(
     "MBATS_IMAGES" not in os.environ,
-    reason="NOT RUN: EVERY IMAGE BUILT AND RUN, FOR TEN MINUTES. Run it with: make images-local",
+    reason="NOT RUN: EVERY IMAGE BUILT AND RUN, FOR A QUARTER HOUR. Run it with: make images-local",
 )
 def test_every_image_builds_and_runs():
     assert missing_tools() == []
