@@ -47,7 +47,8 @@ def compare(session: Session, tolerance_pips: Decimal = Decimal(1)) -> Report:
     expected = {e.key: e for e in replay(session)}
     on_seen = None
     if session.seen:
-        seen = replay(session, _whole(session))
+        asked = {row["known_at"] for row in session.signals if row["decided_at"] is not None}
+        seen = replay(session, _whole(session), asked or None)
         on_seen = {e.key: e.side for e in seen if e.price is not None}
     return Comparison(session, expected, on_seen, tolerance_pips).report()
 

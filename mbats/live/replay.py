@@ -5,7 +5,7 @@ the backtest gets the key that the same decision has live, so that the two can b
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -99,11 +99,16 @@ class Expected:
     slippage: Decimal = Decimal(0)
 
 
-def replay(session: Session, bars: Mapping[str, Bars] | None = None) -> list[Expected]:
+def replay(
+    session: Session,
+    bars: Mapping[str, Bars] | None = None,
+    asked: Collection[datetime] | None = None,
+) -> list[Expected]:
     """Return the orders that a backtest of the session sends, in the order they were sent.
 
-    ``bars`` are the session's, made from its ticks unless given. Raises :class:`DataError` where
-    an instrument has neither warm-up bars nor ticks.
+    ``bars`` are the session's, made from its ticks unless given. With ``asked`` the strategy
+    decides only on bars that end at one of these instants. Raises :class:`DataError` where an
+    instrument has neither warm-up bars nor ticks.
     """
     fresh = tick_bars(session) if bars is None else bars
     whole = [joined(session.warm_up.get(n), fresh.get(n), n) for n in session.instruments]
@@ -111,7 +116,7 @@ def replay(session: Session, bars: Mapping[str, Bars] | None = None) -> list[Exp
     first = first_decision(run, session.signals)
     loaded = replace(
         session.loaded,
-        strategy=_deciding_within(session.loaded.strategy, first, run["ended_at"]),
+        strategy=_deciding_within(session.loaded.strategy, first, run["ended_at"], asked),
     )
     spec = BacktestSpec(
         strategies=[loaded],
@@ -151,16 +156,24 @@ def first_decision(run: Row, signals: Sequence[Row]) -> datetime:
 
 
 def _deciding_within(
-    strategy: type[bt.Strategy], first: datetime, last: datetime
+    strategy: type[bt.Strategy],
+    first: datetime,
+    last: datetime,
+    asked: Collection[datetime] | None,
 ) -> type[bt.Strategy]:
-    """Return ``strategy``, called only on bars that end in (first, last]: else lines move on."""
+    """Return ``strategy``, called only on bars that end in (first, last]: else lines move on.
+
+    Of these only on those that end at an instant of ``asked``, where it is given.
+    """
+    only = None if asked is None else frozenset(map(to_num, asked))
 
     class Within(bt.Strategy):  # type: ignore[misc]
         _has_begun = False
 
         def _decides(self) -> bool:
             newest = max(data.datetime[0] for data in self.datas if len(data))
-            return bool(to_num(first) < newest <= to_num(last))
+            within = bool(to_num(first) < newest <= to_num(last))
+            return within and (only is None or newest in only)
 
         def prenext(self) -> None:
             if self._decides():

@@ -3,7 +3,7 @@ import os
 import signal
 import subprocess
 import sys
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import pytest
 
@@ -25,6 +25,13 @@ def environment(settings, **more):
     return {**os.environ, **given, "MBATS_HOME": str(settings.home), **more}
 
 
+def told(child, bot, server, got):
+    """Return all there is to know of a stream that stopped."""
+    child.send_signal(signal.SIGTERM)
+    server.released.set()
+    return f"took {got}; {bot.counts}; the streamer said: {child.communicate(timeout=60)}"
+
+
 def start(settings, server):
     return subprocess.Popen(
         [sys.executable, "-c", MBATS, "stream", "--instruments", NAME],
@@ -39,20 +46,22 @@ def test_prices_reach_a_subscriber_and_sigterm_drains(settings):
     items = SimpleQueue()
     bot = TickSubscription(settings, "bot-stream-test", [NAME], items.put)
     bot.start()
-    take = lambda: items.get(timeout=60)  # noqa: E731
+    take = lambda: items.get(timeout=120)  # noqa: E731
     assert take() == PricesBack()
     first, second = price(instrument=NAME), price("1.2", "1.3", instrument=NAME)
     with serving([HEARTBEAT, first], [second, HOLD]) as server:
         child = start(settings, server)
+        got = []
         try:
-            got = [take() for _ in range(5)]
-            kinds = [type(item) for item in got if not isinstance(item, Tick)]
-            assert kinds[:2] == [PricesLost, PricesBack]
             while sum(isinstance(item, Tick) for item in got) < 2:
                 got.append(take())
+            kinds = [type(item) for item in got if not isinstance(item, Tick)]
+            assert kinds[:2] == [PricesLost, PricesBack]
             child.send_signal(signal.SIGTERM)
             server.released.set()
             output, errors = child.communicate(timeout=60)
+        except Empty:
+            pytest.fail(told(child, bot, server, got))
         finally:
             child.kill()
     assert child.returncode == 0, errors

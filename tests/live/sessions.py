@@ -114,14 +114,15 @@ def quote_at(ticks, moment):
     return tuple(Decimal(repr(float(side[index]))) for side in (ticks.bid, ticks.ask))
 
 
-def traded(made, bars=None, worsen=None, skip=()):
+def traded(made, bars=None, worsen=None, skip=(), asked=None):
     """Return ``made`` with the fills of its replay, a second after each decision.
 
+    ``bars`` and ``asked`` are those of :func:`replay`.
     ``worsen`` maps the number of a fill to changes of its row (or a callable that makes them);
     ``skip`` are numbers of those that never happened.
     """
     fills, position = [], Decimal(0)
-    for number, order in enumerate(e for e in replay(made, bars) if e.price is not None):
+    for number, order in enumerate(e for e in replay(made, bars, asked) if e.price is not None):
         if number in skip:
             continue
         sign = 1 if order.side == "buy" else -1

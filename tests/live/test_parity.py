@@ -1,7 +1,7 @@
 """Every reason is planted in a synthetic session, and found; a real bot's session has none."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -219,6 +219,36 @@ def test_a_trade_that_only_one_side_makes_for_a_missed_tick_is_found():
         assert (entry.reason, entry.live_units) == (Reason.MISSED_TICK, wanted)
         assert report.parity
         assert not compare(misled).parity
+
+
+def test_what_was_seen_is_replayed_only_where_the_strategy_was_asked():
+    """A bot that began behind its ticks: candles told it the first bars, the oldest too late."""
+    made = session(Turning)
+    bars = tick_bars(made)["EUR_USD"]
+    signals = [
+        {
+            "instrument": "EUR_USD", "time": at(bars.start, n), "known_at": (end := at(bars.end, n)),
+            "decided_at": end + timedelta(seconds=1) if n > 2 else None, "bid": None, "ask": None,
+        }
+        for n in range(len(bars))
+    ]  # fmt: skip
+    in_time = {s["known_at"] for s in signals if s["decided_at"] is not None}
+    ticks = made.ticks["EUR_USD"]
+    recorded = ticks.time >= np.datetime64("2026-11-23T12:07", "us")
+    columns = (ticks.time, ticks.bid, ticks.ask, ticks.tradeable)
+    few = Ticks("EUR_USD", *(column[recorded] for column in columns))
+    made = replace(made, seen={"EUR_USD": bars}, signals=signals)
+    lived = traded(made, {"EUR_USD": bars}, asked=in_time)
+    assert lived.fills[0]["time"] == START + 6 * MINUTE + timedelta(seconds=1)
+    report = compare(replace(lived, ticks={"EUR_USD": few}))
+    assert reasons(report)[0] is Reason.MISSED_TICK
+    assert report.parity, report.unexplained
+    everywhere = [{**s, "decided_at": s["known_at"]} for s in signals]
+    assert not compare(replace(lived, ticks={"EUR_USD": few}, signals=everywhere)).parity
+
+
+def at(times, number):
+    return times[number].item().replace(tzinfo=UTC)
 
 
 def test_a_short_fill_is_partial_and_its_exit_follows():
