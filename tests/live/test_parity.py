@@ -227,11 +227,15 @@ def test_what_was_seen_is_replayed_only_where_the_strategy_was_asked():
     bars = tick_bars(made)["EUR_USD"]
     signals = [
         {
-            "instrument": "EUR_USD", "time": at(bars.start, n), "known_at": (end := at(bars.end, n)),
-            "decided_at": end + timedelta(seconds=1) if n > 2 else None, "bid": None, "ask": None,
+            "instrument": "EUR_USD",
+            "time": at(bars.start, n),
+            "known_at": at(bars.end, n),
+            "decided_at": at(bars.end, n) + timedelta(seconds=1) if n > 2 else None,
+            "bid": None,
+            "ask": None,
         }
         for n in range(len(bars))
-    ]  # fmt: skip
+    ]
     in_time = {s["known_at"] for s in signals if s["decided_at"] is not None}
     ticks = made.ticks["EUR_USD"]
     recorded = ticks.time >= np.datetime64("2026-11-23T12:07", "us")
