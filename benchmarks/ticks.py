@@ -9,7 +9,9 @@ simulator.
 Publishers run in a process of their own on both sides, as a streamer does. Latency is from before
 publish to the item in the consumer's hands (delivery), and to the moment that the order leaves
 (order); the write of the journal, which is the storage's, and the broker's answer are told apart.
-The emulator delivers on a tick of some 50 ms.
+The emulator delivers on a tick of some 50 ms. Inside the bot is from the tick in its inbox to the
+order: of a bot in the desk's seven pairs, and of one in all that are streamed. The emulator filters
+nothing, so both get every tick.
 
 Bare and ours take turns within each round, and the last lines are medians over the rounds of
 ours / bare: a machine that others use moves both. Starts and stops what it needs.
@@ -39,6 +41,7 @@ from mbats.gcp.publisher import BATCH_SECONDS, Publisher, TickPublisher
 from mbats.gcp.tickbus import FLOW_MESSAGES, TickSubscription
 from mbats.local.stack import EMULATOR_SERVICES, Stack
 from mbats.market import catalogue
+from mbats.market.catalogue import SEED_SEVEN
 from mbats.market.tick import Tick
 
 CHECKOUT = Path(__file__).parents[1]
@@ -47,16 +50,17 @@ WARM_UP_S = 3.0
 LEAD_S = 0.5  # from the producer's readiness to its first message
 TICKS_A_SECOND = 4  # of one instrument, at OANDA's most
 MOST_NAMES = 60  # of one bot
+DESK = len(SEED_SEVEN)
 SERVICES = [service for service in EMULATOR_SERVICES if service.name != "bigquery"]
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)  # a Monday noon
 _runs = itertools.count(time.time_ns())
 
 
 def names_at(rate):
-    """The instruments of a bot with so many ticks a second: as many ordering keys."""
-    known = [n for n in catalogue.names() if n.endswith("_USD") and n != "EUR_USD"]
-    known += [n for n in catalogue.names() if not n.endswith("_USD")]
-    return ["EUR_USD", *known][: min(MOST_NAMES, max(1, int(rate / TICKS_A_SECOND)))]
+    """The instruments of so many ticks a second: as many ordering keys."""
+    count = min(MOST_NAMES, max(len(SEED_SEVEN), int(rate / TICKS_A_SECOND)))
+    first = ["EUR_USD", *SEED_SEVEN]  # the one that the bot's orders are in
+    return list(dict.fromkeys([*first, *catalogue.names()]))[:count]
 
 
 # The publishing side, in a process of its own.
@@ -245,18 +249,21 @@ def end(bot):
     bot.join(PATIENCE_S)
 
 
-def to_orders(settings, rate, seconds, ordered):
-    """Tick to order: a whole bot behind the subscription, at a simulator of its own."""
+def to_orders(settings, rate, seconds, ordered, most=DESK):
+    """Tick to order: a bot in ``most`` instruments, at a simulator of its own."""
     names = names_at(rate)
+    traded = names[:most]
 
     def producer(step, bid):
         return Producer(OurSender, (settings, names, step, bid), len(names), rate, seconds)
 
     def subscription(put):
-        return TickSubscription(settings, f"bench-{next(_runs)}", names, put, ordered=ordered)
+        return TickSubscription(settings, f"bench-{next(_runs)}", traded, put, ordered=ordered)
 
-    found = orders(settings, names, rate, seconds, subscription, producer)
+    count = sum(names[number % len(names)] in traded for number in range(int(rate * seconds)))
+    found = orders(settings, traded, count, rate, subscription, producer)
     return {
+        "instruments": len(traded),
         "orders": len(found.whole),
         **percentiles(found.whole),
         **percentiles(found.inside, "inside_"),
@@ -266,7 +273,12 @@ def to_orders(settings, rate, seconds, ordered):
     }
 
 
-WAYS = {"bare": bare, "delivery": ours, "order": to_orders}
+def to_orders_in_all(settings, rate, seconds, ordered):
+    """Tick to order: a bot in every instrument that is streamed."""
+    return to_orders(settings, rate, seconds, ordered, MOST_NAMES)
+
+
+WAYS = {"bare": bare, "delivery": ours, "order": to_orders, "order, all": to_orders_in_all}
 
 
 def compare(settings, rate, arguments):
@@ -281,11 +293,15 @@ def compare(settings, rate, arguments):
             found[name].append(one)
             load = {"load": round(os.getloadavg()[0], 1)}
             print(json.dumps(about | one | load), flush=True)
-    for name in ("delivery", "order"):
+    for name in list(WAYS)[1:]:
         ratios = {key: ratio(found[name], found["bare"], key) for key in ("p50_ms", "p99_ms")}
         print(json.dumps({"rate": rate, "median of ours / bare": name, **ratios}), flush=True)
-    inside = statistics.median(one["inside_p99_ms"] for one in found["order"])
-    print(json.dumps({"rate": rate, "inside the bot, p99_ms, median": inside}), flush=True)
+    for name in list(WAYS)[2:]:
+        inside = {
+            key: statistics.median(one[f"inside_{key}"] for one in found[name])
+            for key in ("p50_ms", "p99_ms")
+        }
+        print(json.dumps({"rate": rate, "inside the bot, medians": name, **inside}), flush=True)
 
 
 def ratio(ours, theirs, key):

@@ -2,7 +2,8 @@
 
 Inbox, store, feeds, backtrader, rules, protocol, the journal in the Cloud Storage emulator and
 OANDA's wire are those of `mbats live`. The bot is told the time of the newest tick, so that bars of
-five seconds come a few times a second and ticks, not the clock, complete them.
+five seconds come a few times a second and ticks, not the clock, complete them: in no whole ratio to
+the emulator's own tick, or all orders would fall on one moment of it.
 """
 
 import threading
@@ -33,7 +34,7 @@ from mbats.vendors.oanda_broker import OandaBroker
 from mbats.vendors.oanda_client import OandaReader, session
 
 BAR = timedelta(seconds=5)
-MOST_BARS = 10  # a second; at least so long that every instrument has a tick in each
+BARS_A_SECOND = 2.7  # an order each, whose journal and answer are over before the next
 NEVER = timedelta(days=1)
 MONDAY = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -140,11 +141,11 @@ class OnlyIntents(TimedJournal):
             self._journal.append(record)
 
 
-def orders(settings, names, rate, seconds, subscription, producer):
-    """Run a bot over ``seconds`` of ticks; return what its orders took.
+def orders(settings, names, count, rate, subscription, producer):
+    """Run a bot in ``names`` over ``count`` ticks of theirs; return what its orders took.
 
     ``subscription`` makes the ticks' subscription of a put, ``producer`` the publishing process
-    of the time between two ticks and their price.
+    of the time between two ticks, of ``rate`` a second, and their price.
     """
     start = ["--instruments", ",".join(names), "--speed", "0", "--start", MONDAY.isoformat()]
     with launch(start) as sim:
@@ -152,13 +153,13 @@ def orders(settings, names, rate, seconds, subscription, producer):
             "oanda_environment": "sim", "oanda_endpoint": sim.url, "oanda_account": sim.account_id,
         })  # fmt: skip
         clock = TickTime()
-        inbox = WatchedInbox(clock, int(rate * seconds))
+        inbox = WatchedInbox(clock, count)
         journal = OnlyIntents(ObjectJournal(Objects.open(settings), f"bench/{uuid.uuid4().hex}"))
         reader = OandaReader(session(at_broker, 10.0), address=sim.url)
         live, broker = bot(at_broker, reader, names, clock, inbox, journal)
         ticks = subscription(inbox.put)
         ticks.start()
-        making = producer(BAR / max(rate / MOST_BARS, len(names)), bid_now(reader, sim.account_id))
+        making = producer(BAR * BARS_A_SECOND / rate, bid_now(reader, sim.account_id))
         for _ in names:
             if not inbox.warm.acquire(timeout=60):
                 raise TimeoutError("the warming ticks did not come")

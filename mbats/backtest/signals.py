@@ -7,7 +7,7 @@ beyond the first adds its own name. Two of one name on one feed are numbered fro
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import backtrader as bt
@@ -41,30 +41,30 @@ def indicator_values(strategy: bt.Strategy, feed: NumpyFeed) -> dict[str, Floats
 
     Arrays have shape (bars,).
     """
-    lines = indicator_lines(strategy, feed)
+    lines = indicator_lines(strategy)[feed]
     return {name: _values(line, len(feed.bars)) for name, line in lines.items()}
 
 
-def indicator_lines(strategy: bt.Strategy, feed: Any) -> dict[str, Any]:
-    """Return by feature name the lines of the indicators on ``feed``; ``line[0]`` is the newest."""
-    found: dict[str, Any] = {}
+def indicator_lines(strategy: bt.Strategy) -> dict[Any, dict[str, Any]]:
+    """Return each feed's indicator lines by feature name; ``line[0]`` is the newest value."""
+    found: dict[Any, dict[str, Any]] = {feed: {} for feed in strategy.datas}
+    feeds = {id(part): feed for feed in strategy.datas for part in (feed, *feed.lines.lines)}
     for indicator in strategy.getindicators_lines():
-        if _feed_of(indicator, strategy.datas) is feed:
+        feed = _feed_of(indicator, feeds)
+        if feed is not None:
             for name, line in _lines(indicator):
-                found[_unused(name, found)] = line
+                found[feed][_unused(name, found[feed])] = line
     return found
 
 
-def _feed_of(indicator: Any, feeds: Sequence[NumpyFeed]) -> NumpyFeed | None:
-    """Climb an indicator's clocks to the feed that it ticks with."""
+def _feed_of(indicator: Any, feeds: Mapping[int, Any]) -> Any:
+    """Climb an indicator's clocks to the feed that it ticks with; ``feeds`` go by id, and lines."""
     clock = indicator
     while clock is not None:
-        for feed in feeds:
-            if clock is feed or any(clock is line for line in feed.lines.lines):
-                return feed
+        if id(clock) in feeds:
+            return feeds[id(clock)]
         above = clock.__dict__.get("_clock")
-        owner = clock.__dict__.get("_owner")
-        clock = above if above is not None else owner
+        clock = above if above is not None else clock.__dict__.get("_owner")
     return None
 
 

@@ -30,7 +30,7 @@ class Decisions:
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self._noted: dict[LiveFeed, datetime] = {}
-        self._lines: dict[LiveFeed, dict[str, Any]] = {}
+        self._lines: dict[Any, dict[LiveFeed, dict[str, Any]]] = {}  # by strategy
         self._actions: dict[str, list[str]] = defaultdict(list)
 
     def begin(self) -> None:
@@ -69,9 +69,9 @@ class Decisions:
         decided_at: datetime | None,
         quote: Quote | None,
     ) -> Row:
-        if feed not in self._lines:
-            self._lines[feed] = indicator_lines(strategy, feed)
-        values = {label: float(line[0]) for label, line in self._lines[feed].items()}
+        if strategy not in self._lines:
+            self._lines[strategy] = indicator_lines(strategy)
+        values = {label: float(line[0]) for label, line in self._lines[strategy][feed].items()}
         asked = decided_at is not None and quote is not None
         return {
             "strategy": name,

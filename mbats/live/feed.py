@@ -70,6 +70,10 @@ class Store(Protocol):
         """Deal with what came, waiting at most ``timeout`` seconds."""
         ...
 
+    def feed_speaks(self) -> None:
+        """Hear that a feed has a notification."""
+        ...
+
 
 class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
     """One instrument at one granularity; its store fills it.
@@ -118,6 +122,13 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         """Begin with the past."""
         super().start()
         self.put_notification(self.DELAYED)
+
+    def put_notification(self, status: int, *args: Any, **kwargs: Any) -> None:
+        """Note a change of status, and let the store know."""
+        before = len(self.notifs)
+        super().put_notification(status, *args, **kwargs)
+        if len(self.notifs) != before:
+            self.store.feed_speaks()
 
     def do_qcheck(self, onoff: bool, qlapse: float) -> None:
         """Let the store wait, whatever state other feeds are in: one arrival ends every wait."""

@@ -32,10 +32,17 @@ class Steps:
         self._patience = patience
         self._feeds: list[LiveFeed] = []
         self._collected: dict[datetime, dict[LiveFeed, FeedBar]] = {}
+        self._first_end: datetime | None = None  # of the bars that are open
+        self._stale = False  # whether bars opened or closed since that was found out
 
     def add_feed(self, feed: LiveFeed) -> None:
         """Take part in every step."""
         self._feeds.append(feed)
+        self._stale = True
+
+    def moved(self) -> None:
+        """Hear that a feed opened or closed a bar, began to build or ceased to."""
+        self._stale = True
 
     def collect(self, feed: LiveFeed, bars: Iterable[FeedBar]) -> None:
         """Take complete bars of one feed."""
@@ -45,17 +52,28 @@ class Steps:
     def close_until(self, now: datetime) -> None:
         """Close by the clock what ended a patience ago."""
         until = now - self._patience
+        first = self._first()
+        if first is None or first > until:
+            return
         for feed in self._feeds:
             end = feed.builder.open_until if feed.building else None
             if end is not None and end <= until:
                 closed = feed.builder.advance(until)
                 self.collect(feed, feed.unseen([FeedBar.of(bar) for bar in closed]))
+        self._stale = True
 
     def closes_at(self) -> datetime | None:
         """Return when the clock closes the next bar; None while none is open."""
-        ends = [f.builder.open_until for f in self._feeds if f.building]
-        first = min((end for end in ends if end is not None), default=None)
+        first = self._first()
         return None if first is None else first + self._patience
+
+    def _first(self) -> datetime | None:
+        """Return the first end of all open bars; asked at every tick, it changes once a bar."""
+        if self._stale:
+            ends = [f.builder.open_until for f in self._feeds if f.building]
+            self._first_end = min((end for end in ends if end is not None), default=None)
+            self._stale = False
+        return self._first_end
 
     def drop(self, end: datetime) -> None:
         """Forget a step: it was given out."""

@@ -8,7 +8,7 @@ else. A tick that completes no bar does not wake the loop, so sixty feeds cost n
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -31,7 +31,6 @@ from mbats.live.protocol import Verdict
 from mbats.live.steps import Steps, decision_window
 from mbats.live.trader import Trader
 from mbats.market.tick import Tick
-from mbats.trading.risk.context import Quote
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +116,8 @@ class LiveStore:
         self._chores: list[Chore] = []
         self._notifications: deque[tuple[Any, tuple[Any, ...], dict[str, Any]]] = deque()
         self._pumped = False
+        self._feeds_speak = False
+        self._handed: list[LiveFeed] = []  # to which the newest step went, until backtrader took it
         self._slept = False
         self._started = False
         self._awake_at = _OVERDUE
@@ -145,6 +146,10 @@ class LiveStore:
         self._feeds_of.setdefault(feed.instrument, []).append(feed)
         self._steps.add_feed(feed)
 
+    def feed_speaks(self) -> None:
+        """Hear that a feed has a notification, which the loop's next turn hands on."""
+        self._feeds_speak = True
+
     # What backtrader calls.
 
     def start(self) -> None:
@@ -157,7 +162,7 @@ class LiveStore:
 
     def get_notifications(self) -> list[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
         """Return what strategies hear in ``notify_store``. A turn of the loop begins with this."""
-        self._pumped = False
+        self._pumped = self._feeds_speak = False
         told = list(self._notifications)
         self._notifications.clear()
         return told
@@ -238,13 +243,13 @@ class LiveStore:
     def _tick(self, tick: Tick) -> bool:
         """Take a price; return whether it completed a bar."""
         completed = False
-        quote = self._quote(tick)
-        if quote is not None:
-            self._trader.take_quote(tick.instrument, quote)
+        self._trader.take_tick(tick)
         for feed in self._feeds_of.get(tick.instrument, ()):
             if feed.building:
-                late = feed.builder.count.late
+                late, open_until = feed.builder.count.late, feed.builder.open_until
                 done = feed.builder.add(tick)
+                if feed.builder.open_until is not open_until:
+                    self._steps.moved()
                 if done:
                     self._steps.collect(feed, feed.unseen([FeedBar.of(bar) for bar in done]))
                     completed = True
@@ -253,24 +258,13 @@ class LiveStore:
                     self._late[name] = self._late.get(name, 0) + 1
         return completed
 
-    def _quote(self, tick: Tick) -> Quote | None:
-        """Return the price that rules and valuation see; a price not to be traded keeps the last
-        one that was, marked so: what a vendor repeats while the market is closed is no value."""
-        if tick.bid is not None and tick.ask is not None and tick.tradeable:
-            return Quote(tick.bid, tick.ask, tick.time)
-        known = self._trader.quote(tick.instrument)
-        if known is not None:
-            return replace(known, time=tick.time, tradeable=False)
-        if tick.bid is None or tick.ask is None:
-            return None
-        return Quote(tick.bid, tick.ask, tick.time, tradeable=False)
-
     # Prices lost and back.
 
     def _lose(self, reason: str) -> None:
         self._behind = []
         for feed in self._feeds:
             feed.lose()
+        self._steps.moved()
         self._notify("prices lost", reason=reason)
 
     def _look_for_stall(self, now: datetime, waited: float) -> None:
@@ -301,6 +295,7 @@ class LiveStore:
                 self._read_again_at = now + _RETRY
                 return
             self._steps.collect(feed, feed.catch_up(recent))
+            self._steps.moved()
             del self._behind[0]
 
     # Time.
@@ -321,7 +316,7 @@ class LiveStore:
 
     def _release(self, now: datetime) -> None:
         """Hand out the next step, one a turn. What may be decided on waits for its first price."""
-        if any(feed.haslivedata() for feed in self._feeds):
+        if self._bars_wait():
             return
         ready = self._steps.ready()
         if ready is None:
@@ -334,6 +329,13 @@ class LiveStore:
         self.deciding = fresh
         for feed, bar in step.items():
             feed.deliver(bar)
+        self._handed = list(step)
+
+    def _bars_wait(self) -> bool:
+        """Tell whether bars of the newest step still wait for backtrader."""
+        if self._handed and not any(feed.haslivedata() for feed in self._handed):
+            self._handed = []
+        return bool(self._handed)
 
     # Chores.
 
@@ -383,6 +385,6 @@ class LiveStore:
 
     def _news(self) -> bool:
         """Tell whether backtrader's loop has something to do."""
-        if self._notifications or self.broker.has_news():
+        if self._notifications or self._feeds_speak or self.broker.has_news():
             return True
-        return any(feed.haslivedata() or feed.notifs for feed in self._feeds)
+        return self._bars_wait()

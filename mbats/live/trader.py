@@ -18,6 +18,7 @@ from mbats.live.protocol import Fate, OrderProtocol, Verdict
 from mbats.live.transactions import Transaction
 from mbats.market.instrument import Instrument
 from mbats.market.session import FX
+from mbats.market.tick import Tick
 from mbats.trading.order import OrderIntent, OrderType
 from mbats.trading.risk import portfolio
 from mbats.trading.risk.context import Limits, Quote, RiskContext, Sent, TradingState
@@ -130,6 +131,19 @@ class Trader:
     def book(self) -> Book:
         """The account's orders, trades and positions."""
         return self.protocol.book
+
+    def take_tick(self, tick: Tick) -> None:
+        """Take a price as rules and valuation see it.
+
+        One that is not to be traded keeps the last that was, marked so: what a vendor repeats while
+        the market is closed is no value.
+        """
+        known = self._quotes.get(tick.instrument)
+        if tick.bid is not None and tick.ask is not None and (tick.tradeable or known is None):
+            quote = Quote(tick.bid, tick.ask, tick.time, tradeable=tick.tradeable)
+            self.take_quote(tick.instrument, quote)
+        elif known is not None:
+            self.take_quote(tick.instrument, replace(known, time=tick.time, tradeable=False))
 
     def take_quote(self, instrument: str, quote: Quote) -> None:
         """Take the newest price; an older one than is known is dropped."""

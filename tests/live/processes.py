@@ -109,11 +109,23 @@ class Floor:
         self._closing.set()
         if self._market.is_alive():
             self._market.join(20)
+        self._release_the_streamer_s_lease()
         for child in self._children.values():
             if child.poll() is None:
                 child.send_signal(signal.SIGCONT)
                 child.kill()
             child.wait()
+
+    def _release_the_streamer_s_lease(self):
+        """The test session has one stack, a stack one streamer: the next test's would wait."""
+        streamer = self._children.get("stream")
+        if streamer is None or streamer.poll() is not None:
+            return
+        streamer.send_signal(signal.SIGTERM)
+        try:
+            streamer.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            sys.stderr.write("the streamer did not end: its lease ends by itself\n")
 
     def now(self):
         return datetime.now(UTC) + timedelta(seconds=self.shift)
