@@ -96,6 +96,13 @@ def test_what_a_strategy_says_is_never_run(chromium, tmp_path):
         assert page.asked == []
 
 
+def test_tools_lie_over_no_chart_where_nothing_hovers(sheet, chromium):
+    with opened(chromium, sheet, 390, has_touch=True, is_mobile=True) as page:
+        assert not page.evaluate("matchMedia('(hover: hover)').matches")
+        assert page.evaluate("document.querySelectorAll('.modebar-btn').length") == 0
+        assert page.complaints == []
+
+
 def test_paper_is_light_even_when_the_screen_is_dark(sheet, chromium):
     with opened(chromium, sheet, color_scheme="dark") as page:
         ink = "document.getElementById('plot-equity').layout.font.color"

@@ -1,7 +1,12 @@
 "use strict";
 (() => {
   const page = JSON.parse(document.getElementById("page").textContent);
-  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  // Where nothing can hover, Plotly would lay its tools over the chart for good.
+  const hovers = window.matchMedia("(hover: hover)").matches;
+  const config = {
+    displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"],
+    displayModeBar: hovers && "hover",
+  };
   const chosen = {};
 
   // Figures name their colours as CSS variables: the page's theme decides what they are.
