@@ -156,6 +156,17 @@ def test_lost_prices_are_read_afterwards_and_no_bar_is_missing_or_doubled():
     assert rig.past.asked[-1] == ("EUR_USD", START + 10 * MINUTE)
 
 
+def test_the_clock_closes_the_bar_that_was_open_when_prices_came_back():
+    ticks = ticks_at(["1.1", "1.2", "1.3", "1.4"])
+    lost, back = START + MINUTE + 30 * SECOND, START + 3 * MINUTE + 20 * SECOND
+    rig = Rig()
+    rig.past.recents["EUR_USD"] = lambda after: after and history(ticks, rig.clock.now())
+    entries = lost_between(ticks, lost, back)
+    strategy = rig.only(Recording, entries, stop_after=60, wait=0.25)
+    assert strategy.rows["EUR_USD"] == rows_of(ticks)
+    assert strategy.seen[-1] == START + 4 * MINUTE
+
+
 def test_bars_that_cannot_be_read_are_asked_for_again():
     ticks = random_ticks(minutes=12, seed=4)
     lost, back = START + 3 * MINUTE + 30 * SECOND, START + 5 * MINUTE
