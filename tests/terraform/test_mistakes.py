@@ -135,6 +135,20 @@ def test_a_bots_processors_and_memory_are_what_cloud_run_takes(code, cpu, memory
     assert taken or "cpu is 1, 2, 4, 6 or 8; memory, in Mi" in " ".join(outcome.complaints)
 
 
+@pytest.mark.parametrize(
+    ("addresses", "taken"), [("192.0.2.0/24", True), ("192.0.2.7", True), ("192.0.2.7/24", False)]
+)
+def test_airflows_pages_open_to_whole_ranges_of_addresses(code, addresses, taken):
+    values = f"""
+  orchestrator = "composer"
+  composer     = {{ web_allowed_ip_ranges = {{ office = "{addresses}" }} }}
+"""
+    plant(code, "tests/one.tftest.hcl", "# variables", values)
+    outcome = code.test("one")
+    assert outcome.passed is taken, outcome.complaints
+    assert taken or "A range begins with its first address" in " ".join(outcome.complaints)
+
+
 def test_a_live_bot_on_the_list_is_armed_and_protected(code):
     values = """
   live_accounts   = ["001-004-0000000-001"]

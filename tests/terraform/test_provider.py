@@ -314,6 +314,16 @@ def test_probes_end_in_time(plans):
             assert probe["failure_threshold"] * probe["period_seconds"] <= 240, address
 
 
+def test_an_alert_on_log_entries_has_one_condition_and_says_how_often_it_tells(plans):
+    """Google refuses a second condition, and the rate on any other alert."""
+    for plan in plans.values():
+        for resource in plan.of("monitoring_alert_policy"):
+            values = resource.values
+            (condition,) = values["conditions"]
+            rate = list(blocks(values, "alert_strategy.notification_rate_limit"))
+            assert bool(condition.get("condition_matched_log")) == bool(rate), resource.address
+
+
 def test_composer_has_a_bucket_of_its_own_region(plans):
     for name in ("dev/full_composer", "live/today"):
         (environment,) = plans[name].of("composer_environment")
