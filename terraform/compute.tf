@@ -60,7 +60,7 @@ module "jobs" {
     timeout_seconds = each.value.hours * 3600
   }
 
-  depends_on = [module.service_accounts, module.secrets]
+  depends_on = [module.service_accounts, module.secrets, terraform_data.grants_in_force]
 }
 
 # One execution is one trading week; a retry would start the session anew, so there is none. Airflow gives the

@@ -65,16 +65,19 @@ module "warehouse" {
   depends_on = [module.service_accounts]
 }
 
-# Google takes up to a minute to put a grant in force. Pub/Sub tries the writer when it makes a subscription, and
-# Eventarc the bucket's messenger when it makes a function's trigger.
+# Google takes up to a minute to put a grant in force, and tries some when it makes what needs them: Pub/Sub the
+# writer of a subscription, Eventarc the bucket's messenger of a trigger, Composer its workers, Cloud Run whoever
+# reads a secret.
 resource "terraform_data" "grants_in_force" {
-  triggers_replace = concat(keys(local.project_iam), keys(local.table_iam))
+  triggers_replace = concat(keys(local.bucket_iam), keys(local.project_iam), keys(local.secret_iam), keys(local.table_iam))
 
   provisioner "local-exec" {
     command = "sleep ${var.iam_settle_seconds}"
   }
 
   depends_on = [
+    module.buckets,
+    module.secrets,
     module.warehouse,
     module.service_accounts,
     module.function_registry,

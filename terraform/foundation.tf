@@ -62,6 +62,7 @@ module "kms" {
   project_id      = var.project_id
   name            = var.names.key_rings
   deletion_policy = local.protect
+  settle_seconds  = var.iam_settle_seconds
   keys = {
     data = {
       # Keys of the multi-region EU live in europe.

@@ -3,7 +3,10 @@ module "monitoring" {
 
   project_id = var.project_id
   channels   = var.notification_channels
-  heartbeats = concat([for pool in module.streamer : pool.name], keys(local.bots))
+  heartbeats = merge(
+    { for pool in module.streamer : pool.name => "cloud_run_worker_pool" },
+    { for name, _ in local.bots : name => "cloud_run_job" },
+  )
 
   depends_on = [module.services]
 }

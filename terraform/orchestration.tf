@@ -48,5 +48,5 @@ module "composer" {
     RUN_REGION          = var.region
   }
 
-  depends_on = [module.service_accounts, google_project_iam_member.this]
+  depends_on = [module.service_accounts, terraform_data.grants_in_force]
 }

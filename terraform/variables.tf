@@ -164,7 +164,7 @@ variable "guard_limits" {
 }
 
 variable "iam_settle_seconds" {
-  description = "How long to wait between grants and what needs them in force when it is made: the BigQuery subscriptions and the functions' triggers."
+  description = "How long to wait between grants and what needs them in force when it is made: what a key of our own encrypts, BigQuery subscriptions, functions' triggers, Composer, jobs that read a secret."
   type        = number
   default     = 60
   nullable    = false
@@ -263,6 +263,10 @@ variable "readers" {
   validation {
     condition     = alltrue([for member in var.readers : can(regex("^(user|group):[^@]+@[^@]+$", member))])
     error_message = "A reader is user: or group: and an email."
+  }
+  validation {
+    condition     = length(distinct(values(var.readers))) == length(var.readers)
+    error_message = "A reader has one name: two would be one grant twice, and to take one back would take both."
   }
 }
 

@@ -1,7 +1,6 @@
 """What every environment would make: counts, names, nothing public, nothing destroyable in live."""
 
 import json
-import re
 
 import pytest
 
@@ -12,30 +11,6 @@ from mbats.local import topology
 pytestmark = pytest.mark.slow
 
 FULL = ("full_composer", "full_scheduler")
-
-# Google's limits on names, by resource type and the attribute that holds the name.
-NAMES = {
-    "google_service_account": ("account_id", r"[a-z][a-z0-9-]{4,28}[a-z0-9]"),
-    "google_storage_bucket": ("name", r"[a-z0-9][a-z0-9_.-]{1,61}[a-z0-9]"),
-    "google_pubsub_topic": ("name", r"(?!goog)[A-Za-z][\w.~+%-]{2,254}"),
-    "google_pubsub_subscription": ("name", r"(?!goog)[A-Za-z][\w.~+%-]{2,254}"),
-    "google_bigquery_dataset": ("dataset_id", r"\w{1,1024}"),
-    "google_bigquery_table": ("table_id", r"[\w -]{1,1024}"),
-    "google_cloud_run_v2_job": ("name", r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"),
-    "google_cloud_run_v2_service": ("name", r"[a-z]([a-z0-9-]{0,47}[a-z0-9])?"),
-    "google_cloud_run_v2_worker_pool": ("name", r"[a-z]([a-z0-9-]{0,47}[a-z0-9])?"),
-    "google_secret_manager_secret": ("secret_id", r"[A-Za-z0-9_-]{1,255}"),
-    "google_composer_environment": ("name", r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"),
-    "google_sql_database_instance": ("name", r"[a-z]([a-z0-9-]{0,95}[a-z0-9])?"),
-    "google_cloud_scheduler_job": ("name", r"[A-Za-z0-9_-]{1,500}"),
-    "google_logging_metric": ("name", r"\w{1,100}"),
-    "google_project_iam_custom_role": ("role_id", r"[A-Za-z0-9_.]{3,64}"),
-    "google_artifact_registry_repository": ("repository_id", r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"),
-    "google_iam_workload_identity_pool": (
-        "workload_identity_pool_id",
-        r"(?!gcp-)[a-z0-9-]{4,32}",
-    ),
-}
 
 # What holds data or trades: live refuses to destroy it.
 KEPT = (
@@ -63,17 +38,6 @@ def test_every_environment_and_orchestrator_plans_and_counts_its_resources(plans
     }
     assert counts["dev/today"] < counts["practice/today"] <= counts["live/today"]
     assert all(counts[f"{e}/today"] < counts[f"{e}/full_composer"] for e in ("dev", "live"))
-
-
-def test_names_are_what_google_takes(plans):
-    wrong = [
-        (name, resource.address, resource.values[attribute])
-        for name, plan in plans.items()
-        for resource in plan.resources
-        for attribute, pattern in [NAMES.get(resource.kind, ("", ""))]
-        if attribute and not re.fullmatch(pattern, resource.values[attribute])
-    ]
-    assert wrong == []
 
 
 def test_nothing_is_public(plans, public_access):

@@ -43,8 +43,9 @@ def _identity(values, address):
     member = values.get("member")
     if member is None:
         given = values.get("user_by_email") or values.get("group_by_email")
-        if given is None:  # a log sink's writer, which Google names when it makes it
-            return "sink " + re.search(r'\["([^"]+)"\]$', address)[1]
+        if given is None:  # the one writer of all log sinks, which Google names when it makes one
+            assert ".sinks[" in address
+            return "log sinks"
         member = f"group:{given}" if "group_by_email" in values else f"serviceAccount:{given}"
     if found := ACCOUNT.match(member):
         return found[1]

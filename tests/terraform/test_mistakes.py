@@ -13,7 +13,7 @@ WRONG = """
   }
   features        = { mlflow = true }
   images          = { desk = "mbats/desk:latest" }
-  readers         = { all = "allUsers" }
+  readers         = { all = "allUsers", everybody = "allUsers" }
   secret_versions = { notify-webhook = "latest" }
 """
 REFUSED = (
@@ -22,6 +22,7 @@ REFUSED = (
     "mlflow needs private_network: its database has no public address.",
     "An image is pinned by its digest: NAME@sha256:...",
     "A reader is user: or group: and an email.",
+    "A reader has one name: two would be one grant twice",
     "A version is a number, not latest.",
 )
 
@@ -82,12 +83,70 @@ def test_every_wrong_variable_is_refused_with_its_reason(code):
     assert [reason for reason in REFUSED if reason not in said] == []
 
 
+# The same, for what the modules check.
+MODULES_WRONG = """
+  budget = { amount = 99.5, billing_account = "mine", currency = "usd" }
+  ci     = { build_repository = "projects/p/locations/us-central1/connections/c/repositories/r" }
+  names  = { key_rings = "a ring" }
+
+  features              = { cmek = true }
+  notification_channels = { desk = { labels = { email = "desk@example.com" } } }
+"""
+MODULES_REFUSED = (
+    "A billing account is three groups of six",
+    "A budget is a whole number of its currency's units",
+    "A channel has the one label of its type",
+    "A currency is three capital letters.",
+    "A trigger lies in the region of its repository's connection",
+    "The name before a key ring's is 1 to 50 letters",
+)
+
+
 def test_a_modules_wrong_variable_is_refused_with_its_reason(code):
-    wrong = 'budget = { amount = 1, billing_account = "mine" }'
-    plant(code, "tests/one.tftest.hcl", "# variables", wrong)
+    plant(code, "tests/one.tftest.hcl", "# variables", MODULES_WRONG)
     outcome = code.test("one")
     assert not outcome.passed
-    assert "A billing account is three groups of six" in " ".join(outcome.complaints)
+    said = " ".join(outcome.complaints)
+    assert [reason for reason in MODULES_REFUSED if reason not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory", "taken"),
+    [
+        ("1", "512Mi", True),
+        ("8", "32Gi", True),
+        ("1", "256Mi", False),
+        ("1", "8Gi", False),
+        ("4", "1Gi", False),
+        ("3", "4Gi", False),
+        ("2", "4G", False),
+    ],
+)
+def test_a_bots_processors_and_memory_are_what_cloud_run_takes(code, cpu, memory, taken):
+    bot = f'account = "1", mode = "paper", cpu = "{cpu}", memory = "{memory}"'
+    values = f"""
+  bots            = {{ one = {{ {bot} }} }}
+  images          = {{ desk = "desk@sha256:{"0" * 64}" }}
+  secret_versions = {{ oanda-practice-token = "1" }}
+"""
+    plant(code, "tests/one.tftest.hcl", "# variables", values)
+    outcome = code.test("one")
+    assert outcome.passed is taken
+    assert taken or "cpu is 1, 2, 4, 6 or 8; memory, in Mi" in " ".join(outcome.complaints)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "taken"), [("192.0.2.0/24", True), ("192.0.2.7", True), ("192.0.2.7/24", False)]
+)
+def test_airflows_pages_open_to_whole_ranges_of_addresses(code, addresses, taken):
+    values = f"""
+  orchestrator = "composer"
+  composer     = {{ web_allowed_ip_ranges = {{ office = "{addresses}" }} }}
+"""
+    plant(code, "tests/one.tftest.hcl", "# variables", values)
+    outcome = code.test("one")
+    assert outcome.passed is taken, outcome.complaints
+    assert taken or "A range begins with its first address" in " ".join(outcome.complaints)
 
 
 def test_a_live_bot_on_the_list_is_armed_and_protected(code):

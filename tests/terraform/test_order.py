@@ -13,7 +13,9 @@ ORDER = (
         "module.secrets.google_secret_manager_secret_iam_member",
     ),
     ("module.buckets.google_storage_bucket", "module.kms.google_kms_crypto_key_iam_member"),
+    ("module.buckets.google_storage_bucket", "module.kms.terraform_data.grants_in_force"),
     ("module.composer.google_composer_environment", "module.service_accounts.google_project_iam"),
+    ("module.composer.google_composer_environment", "terraform_data.grants_in_force"),
     (
         "module.functions.google_cloudfunctions2_function",
         "module.buckets.google_storage_bucket_iam",
@@ -28,6 +30,7 @@ ORDER = (
         "module.jobs.google_cloud_run_v2_job",
         "module.secrets.google_secret_manager_secret_iam_member",
     ),
+    ("module.jobs.google_cloud_run_v2_job", "terraform_data.grants_in_force"),
     ("module.mlflow.google_sql_database_instance", "module.network.google_service_networking"),
     ("module.pubsub.google_pubsub_subscription", "terraform_data.grants_in_force"),
     (
@@ -39,7 +42,13 @@ ORDER = (
         "module.secrets.google_secret_manager_secret_iam",
     ),
     ("module.warehouse.google_bigquery_table.view", "module.warehouse.google_bigquery_routine"),
+    ("module.kms.terraform_data.grants_in_force", "module.kms.google_kms_crypto_key_iam_member"),
     ("terraform_data.grants_in_force", "google_project_iam_member.this"),
+    ("terraform_data.grants_in_force", "module.buckets.google_storage_bucket_iam_member"),
+    (
+        "terraform_data.grants_in_force",
+        "module.secrets.google_secret_manager_secret_iam_member",
+    ),
     ("terraform_data.grants_in_force", "module.service_accounts.google_service_account_iam_member"),
     ("terraform_data.grants_in_force", "module.warehouse.google_bigquery_table_iam_member"),
 )

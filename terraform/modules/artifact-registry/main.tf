@@ -7,8 +7,12 @@ resource "google_artifact_registry_repository" "this" {
   kms_key_name    = var.kms_key
   deletion_policy = var.deletion_policy
 
-  docker_config {
-    immutable_tags = var.immutable_tags
+  # Google says nothing of tags that move: a block that did would stay in every plan.
+  dynamic "docker_config" {
+    for_each = var.immutable_tags ? [1] : []
+    content {
+      immutable_tags = true
+    }
   }
 
   vulnerability_scanning_config {

@@ -5,6 +5,15 @@ variable "amount" {
     units    = number
   })
   nullable = false
+
+  validation {
+    condition     = var.amount.units >= 1 && floor(var.amount.units) == var.amount.units
+    error_message = "A budget is a whole number of its currency's units, 1 at least."
+  }
+  validation {
+    condition     = can(regex("^[A-Z]{3}$", var.amount.currency))
+    error_message = "A currency is three capital letters."
+  }
 }
 
 variable "billing_account" {

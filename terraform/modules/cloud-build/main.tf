@@ -19,7 +19,11 @@ resource "google_cloudbuild_trigger" "this" {
     }
   }
 
-  approval_config {
-    approval_required = each.value.approval_required
+  # Google says nothing of an approval that is not needed.
+  dynamic "approval_config" {
+    for_each = each.value.approval_required ? [1] : []
+    content {
+      approval_required = true
+    }
   }
 }

@@ -19,6 +19,10 @@ variable "repository" {
     condition     = can(regex("^projects/[^/]+/locations/[^/]+/connections/[^/]+/repositories/[^/]+$", var.repository))
     error_message = "The repository is projects/P/locations/R/connections/C/repositories/N."
   }
+  validation {
+    condition     = try(split("/", var.repository)[3] == var.region, false)
+    error_message = "A trigger lies in the region of its repository's connection: ci.build_region."
+  }
 }
 
 variable "service_account" {

@@ -113,4 +113,9 @@ variable "web_allowed_ip_ranges" {
   type        = map(string)
   default     = {}
   nullable    = false
+
+  validation {
+    condition     = alltrue([for range in var.web_allowed_ip_ranges : !strcontains(range, "/") || try(cidrhost(range, 0) == split("/", range)[0], false)])
+    error_message = "A range begins with its first address: 1.2.3.0/24, not 1.2.3.4/24."
+  }
 }

@@ -58,7 +58,7 @@ variable "resources" {
   description = "Memory and processors of an instance."
   type = object({
     cpu    = optional(string, "1")
-    memory = optional(string, "512M")
+    memory = optional(string, "512Mi")
   })
   default  = {}
   nullable = false

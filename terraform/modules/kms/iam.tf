@@ -13,3 +13,13 @@ resource "google_kms_crypto_key_iam_member" "this" {
   role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
   member        = each.value.member
 }
+
+resource "terraform_data" "grants_in_force" {
+  triggers_replace = keys(local._encrypters)
+
+  provisioner "local-exec" {
+    command = "sleep ${var.settle_seconds}"
+  }
+
+  depends_on = [google_kms_crypto_key_iam_member.this]
+}

@@ -24,6 +24,11 @@ variable "name" {
   type        = string
   default     = "mbats"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{1,50}$", var.name))
+    error_message = "The name before a key ring's is 1 to 50 letters, digits, hyphens and underscores."
+  }
 }
 
 variable "project_id" {
@@ -36,5 +41,12 @@ variable "rotation_period" {
   description = "How often a key gets a new version, in seconds with an s."
   type        = string
   default     = "7776000s"
+  nullable    = false
+}
+
+variable "settle_seconds" {
+  description = "How long to wait after a grant until Google has put it in force: what is encrypted sooner is refused."
+  type        = number
+  default     = 60
   nullable    = false
 }

@@ -78,8 +78,9 @@ resource "google_monitoring_alert_policy" "heartbeat" {
   conditions {
     display_name = "no heartbeat for five minutes of an open market"
     condition_prometheus_query_language {
+      # Jobs and worker pools write one metric, and PromQL takes no series of which it does not know the kind.
       query = join(" ", [
-        "(sum(increase(logging_googleapis_com:user_mbats_heartbeat{source=\"${each.key}\"}[5m])) or vector(0)) < 1",
+        "(sum(increase(logging_googleapis_com:user_mbats_heartbeat{monitored_resource=\"${each.value}\",source=\"${each.key}\"}[5m])) or vector(0)) < 1",
         "and on() (${local._market_open})",
       ])
       duration                  = "60s"

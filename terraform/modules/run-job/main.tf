@@ -6,7 +6,7 @@ resource "google_cloud_run_v2_job" "this" {
 
   template {
     task_count  = var.task.count
-    parallelism = var.task.parallelism
+    parallelism = var.task.parallelism == 0 ? null : var.task.parallelism # the provider sends no zero, and Google may answer with its own
 
     template {
       service_account       = var.service_account

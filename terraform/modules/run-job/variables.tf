@@ -90,6 +90,15 @@ variable "resources" {
   })
   default  = {}
   nullable = false
+
+  validation {
+    condition = try(alltrue([
+      for mebibytes in [tonumber(regex("^[0-9]+", var.resources.memory)) * { Mi = 1, Gi = 1024 }[regex("[A-Z].*$", var.resources.memory)]] :
+      mebibytes >= { "1" = 512, "2" = 512, "4" = 2048, "6" = 4096, "8" = 4096 }[var.resources.cpu] &&
+      mebibytes <= tonumber(var.resources.cpu) * 4096
+    ]), false)
+    error_message = "cpu is 1, 2, 4, 6 or 8; memory, in Mi or Gi, is 512Mi at least (2Gi for 4 processors, 4Gi for more) and 4Gi a processor at most."
+  }
 }
 
 variable "secrets" {
