@@ -92,7 +92,7 @@ class Account:
         from the trade's price on fill and from the current price otherwise.
         """
         trade = self.state.trades[trade_id]
-        fields = dict(fields)
+        fields = {"triggerCondition": "DEFAULT", **fields}
         if kind != "TRAILING_STOP_LOSS" and "price" not in fields:
             fields["price"] = self._price_at_distance(trade_id, kind, fields, more.get("reason"))
         created = batch.add(

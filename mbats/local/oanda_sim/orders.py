@@ -211,9 +211,8 @@ def _check_against_account(
     """Refuse what the account's other orders and trades do not allow."""
     state, fields = account.state, reading.fields
     client_id = fields.get("clientExtensions", {}).get("id")
-    if client_id is not None:
-        if account.client_id_taken(client_id, replaced):
-            reading.refuse("CLIENT_ORDER_ID_ALREADY_EXISTS")
+    if client_id is not None and account.client_id_taken(client_id, replaced):
+        reading.refuse("CLIENT_ORDER_ID_ALREADY_EXISTS")
     if kind in DEPENDENT and is_id(fields.get("tradeID", "")):
         trade = state.open_trades.get(int(fields["tradeID"]))
         there = trade.dependents.get(kind) if trade else None

@@ -189,7 +189,9 @@ def read_dependent(reading: Reading, source: Any, kind: str, *, on_fill: bool) -
     else:
         _read_level(reading, source, made, kind, prefix)
     read_time_in_force(reading, source, kind, made, prefix)
-    made["triggerCondition"] = read_choice(source, "triggerCondition", TRIGGERS)
+    condition = read_choice(source, "triggerCondition", TRIGGERS)
+    if not on_fill or condition != TRIGGERS[0]:  # as recorded: on fill it goes without saying
+        made["triggerCondition"] = condition
     client_prefix = f"{prefix}CLIENT_ORDER" if on_fill else "CLIENT_ORDER"
     client = read_client(reading, source, "clientExtensions", client_prefix)
     if client is not None:

@@ -37,8 +37,8 @@ LATER = frozenset({
     "baseFinancing", "closedTradeID", "dividendAdjustment", "financing",
     "guaranteedStopLossOrderMode", "homeConversionFactors", "lastTransactionID", "partialFill",
     "quoteGuaranteedExecutionFee", "quotePL", "relatedTransactionIDs", "requestedUnits", "tags",
-    "tradeCloseTransactionID", "triggerCondition", "unrealizedAccountGain",
-    "unrealizedAccountLoss", "distance", "initialMarketPrice",
+    "tradeCloseTransactionID", "unrealizedAccountGain", "unrealizedAccountLoss", "distance",
+    "initialMarketPrice",
 })  # fmt: skip
 """Fields that OANDA added since: recorded on a practice account in 2026, or listed by its site.
 The last is the simulator's: its log is all it knows, so the log must hold it."""

@@ -269,3 +269,15 @@ def test_a_margin_rate_that_open_trades_cannot_bear_is_refused(desk, rate, reaso
 def test_an_alias_is_a_text(desk):
     status, answer = ask(rest.account_configuration, desk, body={"alias": 7})
     assert (status, answer["errorCode"]) == (400, INVALID)
+
+
+# On fill.
+
+
+@pytest.mark.parametrize("condition", [{}, {"triggerCondition": "MID"}])
+def test_what_hangs_on_a_fill_is_written_as_recorded(desk, condition):
+    asked = {"price": "1.20000", **condition}
+    made = desk.post(units="1", takeProfitOnFill=asked)["orderCreateTransaction"]
+    assert made["takeProfitOnFill"] == {"timeInForce": "GTC", **asked}
+    (created,) = desk.log("TAKE_PROFIT_ORDER")
+    assert created["triggerCondition"] == condition.get("triggerCondition", "DEFAULT")
