@@ -197,6 +197,19 @@ def test_a_fill_carries_the_client_id_that_its_order_has_by_then(desk):
     assert desk.log("ORDER_FILL")[0]["clientOrderID"] == "new"
 
 
+@pytest.mark.parametrize(
+    "units", ["1_000", "1e3", " 5", "٣", "5\n", "0x5", "ALL", "1,000", "", "."]
+)
+def test_units_that_only_python_reads_are_no_number(desk, units):
+    assert desk.refused(units=units).body["errorCode"] == INVALID
+    assert desk.account.ledger.last_id == 3
+
+
+@pytest.mark.parametrize("units", ["5", "+5", "5.", "5.0", 5, 5.0])
+def test_units_may_be_written_as_any_decimal_number(desk, units):
+    assert desk.post(units=units)["orderCreateTransaction"]["units"] == "5"
+
+
 # Replacing.
 
 
