@@ -268,6 +268,21 @@ def test_an_account_in_a_margin_call_says_since_when(desk):
 
 
 @pytest.mark.parametrize(
+    ("units", "value", "distance"), [("1", "1.13600", "0.00181"), ("-1", "1.13981", "0.00135")]
+)
+def test_changes_tell_how_far_a_trailing_stop_is_from_the_price(desk, units, value, distance):
+    made = desk.post(units=units, trailingStopLossOnFill={"distance": "0.00200"})
+    stop = made["relatedTransactionIDs"][-1]
+    for bid in (113_800, 113_781) if units == "1" else (113_716, 113_781):
+        desk.price("EUR_USD", bid, bid + 65)
+    _, answer = ask(rest.account_changes, desk)
+    assert answer["state"]["orders"] == [
+        {"id": stop, "trailingStopValue": value, "triggerDistance": distance,
+         "isTriggerDistanceExact": True}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
     ("rate", "reason"),
     [("0.5", "MARGIN_RATE_WOULD_TRIGGER_CLOSEOUT"),
      ("0.15", "MARGIN_RATE_WOULD_TRIGGER_MARGIN_CALL"), ("0.05", None)],
