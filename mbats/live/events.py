@@ -66,9 +66,15 @@ class EventWriter:
         return []
 
     def _remark(self, remark: Remark) -> Event:
-        values = {"account": self._book.account, "severity": remark.severity, "actor": "broker"}
+        code = f"BROKER_{remark.type}"
+        values = {
+            "event_id": f"{self._run_id}-{code}-{remark.id}",
+            "account": self._book.account,
+            "severity": remark.severity,
+            "actor": "broker",
+        }
         detail = f"transaction {remark.id}: {remark.detail}"
-        return denial(self._run_id, f"BROKER_{remark.type}", detail, remark.time, values)
+        return denial(self._run_id, code, detail, remark.time, values)
 
     def _filled(self, fill: OrderFilled) -> list[Event]:
         whole = fill.order_id not in self._book.orders
