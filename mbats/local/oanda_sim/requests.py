@@ -213,6 +213,8 @@ def _read_level(reading: Reading, source: Document, made: Document, kind: str, p
             "STOP_LOSS_ON_FILL_GUARANTEED_NOT_ALLOWED" if prefix
             else "STOP_LOSS_ORDER_GUARANTEED_NOT_ALLOWED"
         )  # fmt: skip
+    if kind == "TAKE_PROFIT" and not prefix:  # only on fill has one been seen with a distance
+        source = {**source, "distance": None}
     both = "price" in source and source.get("distance") is not None
     if both and source["price"] is not None:
         reading.refuse(f"{prefix or 'STOP_LOSS_ORDER_'}PRICE_AND_DISTANCE_BOTH_SPECIFIED")

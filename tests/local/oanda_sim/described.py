@@ -38,7 +38,7 @@ LATER = frozenset({
     "baseFinancing", "closedTradeID", "dividendAdjustment", "financing",
     "guaranteedStopLossOrderMode", "homeConversionFactors", "lastTransactionID", "partialFill",
     "quoteGuaranteedExecutionFee", "quotePL", "relatedTransactionIDs", "requestedUnits", "tags",
-    "tradeCloseTransactionID", "unrealizedAccountGain", "unrealizedAccountLoss", "distance",
+    "tradeCloseTransactionID", "unrealizedAccountGain", "unrealizedAccountLoss",
     "initialMarketPrice",
 })  # fmt: skip
 """Fields that OANDA added since: recorded on a practice account in 2026, or listed by its site.

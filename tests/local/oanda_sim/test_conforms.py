@@ -182,6 +182,17 @@ def test_a_dependent_order_that_is_rejected_names_its_trade_as_it_was_given(
     assert (made["rejectReason"], shown) == (reason, named)
 
 
+def test_a_take_profit_has_a_distance_only_on_fill(desk):
+    trade = trade_of(desk, takeProfitOnFill={"distance": "0.01000"})
+    (made,) = desk.log("TAKE_PROFIT_ORDER")
+    assert made["price"] == "1.14846"
+    desk.cancel(made["id"])
+    alone = {"type": "TAKE_PROFIT", "tradeID": trade, "distance": "0.01000"}
+    assert desk.refused(**alone).body["errorCode"] == "PRICE_MISSING"
+    made = desk.post(**alone, price="1.20000")["orderCreateTransaction"]
+    assert (made["price"], "distance" in made) == ("1.20000", False)
+
+
 @pytest.mark.parametrize("trade_id", ["1.5", "x", True, ""])
 def test_a_trade_id_that_is_no_number_is_refused_without_a_transaction(desk, trade_id):
     before = desk.account.ledger.last_id
