@@ -18,6 +18,7 @@ from mbats.live.transactions import (
     OrderCreated,
     OrderFilled,
     OrderRejected,
+    Remark,
     TradePart,
     Transaction,
 )
@@ -166,8 +167,8 @@ class Book:
                 self._filled(transaction)
             case OrderCancelled():
                 self.orders.pop(transaction.order_id, None)
-            case BalanceChanged():
-                self.balance = transaction.balance
+            case BalanceChanged(balance=balance) | Remark(balance=Decimal() as balance):
+                self.balance = balance
         self.cursor = transaction.id
         return True
 

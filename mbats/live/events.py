@@ -16,6 +16,7 @@ from mbats.live.transactions import (
     OrderCreated,
     OrderFilled,
     OrderRejected,
+    Remark,
     Transaction,
 )
 from mbats.trading.order import OrderType, Role, Side, parent_key
@@ -60,7 +61,20 @@ class EventWriter:
             case OrderCancelled(order_id=order_id, reason=reason):
                 event = "expired" if reason == "TIME_IN_FORCE_EXPIRED" else "canceled"
                 return [self._order_event(transaction, order_id, event, reason, ends=True)]
+            case Remark():
+                return [self._remark(transaction)]
         return []
+
+    def _remark(self, remark: Remark) -> Event:
+        code = f"BROKER_{remark.type}"
+        values = {
+            "event_id": f"{self._run_id}-{code}-{remark.id}",
+            "account": self._book.account,
+            "severity": remark.severity,
+            "actor": "broker",
+        }
+        detail = f"transaction {remark.id}: {remark.detail}"
+        return denial(self._run_id, code, detail, remark.time, values)
 
     def _filled(self, fill: OrderFilled) -> list[Event]:
         whole = fill.order_id not in self._book.orders

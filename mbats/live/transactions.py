@@ -115,6 +115,19 @@ class CancelRejected(Transaction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remark(Transaction):
+    """What moves no order that we know, and a person must hear of.
+
+    A margin call, an account that was closed, an entry of a kind that the adapter does not know.
+    ``severity`` is that of a risk event; ``balance`` is the account's where the entry gives one.
+    """
+
+    detail: str
+    severity: str = "warning"
+    balance: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceChanged(Transaction):
     """Money moved without an order: financing, a transfer, a dividend. Account currency."""
 

@@ -136,7 +136,7 @@ def _transactions(body: Any) -> tuple[Transaction, ...]:
     found = [value for name, value in body.items() if name.endswith("Transaction")]
     try:
         return tuple(sorted(map(wire.transaction, found), key=lambda t: t.id))
-    except (KeyError, TypeError, ValueError, ArithmeticError):
+    except DataError:
         return ()  # unreadable: it proves nothing, and the log will tell
 
 

@@ -1,7 +1,7 @@
 """OANDA's v20 JSON, both ways: its transactions into ours, our intents into its order bodies.
 
-Names and meanings are those of OANDA's OpenAPI description of v20 and of recorded answers. Unknown
-transaction types pass through as plain transactions: the log must stay contiguous.
+Names and meanings are those of OANDA's OpenAPI description of v20 and of recorded answers. A
+transaction of an unknown type is a remark, which people hear of: the log must stay contiguous.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from mbats.errors import ConfigError
+from mbats.errors import ConfigError, DataError
 from mbats.live.ports import AccountState, OpenOrder, OpenTrade
 from mbats.live.transactions import (
     BalanceChanged,
@@ -18,6 +18,7 @@ from mbats.live.transactions import (
     OrderCreated,
     OrderFilled,
     OrderRejected,
+    Remark,
     TradePart,
     Transaction,
 )
@@ -44,12 +45,35 @@ _CLOSING_REASONS = {
     "POSITION_CLOSEOUT",
     "MARGIN_CLOSEOUT",
     "DELAYED_TRADE_CLOSE",
+    "TRADE_CLOSE_ADMINISTRATIVE_ACTION",
+    "TRADE_CLOSE_DIVISION_ACCOUNT_MIGRATION",
 }
 _AMOUNTS = {
     "DAILY_FINANCING": "financing",
     "TRANSFER_FUNDS": "amount",
     "DIVIDEND_ADJUSTMENT": "dividendAdjustment",
 }
+_REMARKS = {
+    "CLOSE": ("critical", "the account was closed"),
+    "REOPEN": ("warning", "the account was opened again"),
+    "CLIENT_CONFIGURE": ("warning", "the account's alias or margin rate was set"),
+    "MARGIN_CALL_ENTER": ("critical", "a margin call began: a closeout is near"),
+    "MARGIN_CALL_EXTEND": ("critical", "the margin call goes on"),
+    "MARGIN_CALL_EXIT": ("info", "the margin call is over"),
+    "DELAYED_TRADE_CLOSURE": ("error", "trades are to be closed once their market opens"),
+    "ORDER_CLIENT_EXTENSIONS_MODIFY": ("warning", "somebody renamed an order: mbats never does"),
+    "TRADE_CLIENT_EXTENSIONS_MODIFY": ("warning", "somebody renamed a trade: mbats never does"),
+}
+_WITHOUT_EFFECT = {
+    "CREATE",
+    "CLIENT_CONFIGURE_REJECT",
+    "TRANSFER_FUNDS_REJECT",
+    "ORDER_CLIENT_EXTENSIONS_MODIFY_REJECT",
+    "TRADE_CLIENT_EXTENSIONS_MODIFY_REJECT",
+    "RESET_RESETTABLE_PL",
+}
+_UNKNOWN = ("error", "a kind of transaction that mbats does not know: look at the account")
+_MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 
 
 def parse_time(text: str) -> datetime:
@@ -65,7 +89,18 @@ def format_time(moment: datetime) -> str:
 
 
 def transaction(wire: Json) -> Transaction:
-    """Return one entry of OANDA's log in our words."""
+    """Return one entry of OANDA's log in our words. Raises :class:`DataError`."""
+    try:
+        return _transaction(wire)
+    except _MALFORMED as error:
+        raise DataError(
+            f"A transaction of OANDA's log cannot be read: {error!r}.",
+            tried=[f"{wire!r:.300}"],
+            mend="`mbats halt`, then look at the account's history on OANDA's own site",
+        ) from error
+
+
+def _transaction(wire: Json) -> Transaction:
     kind = wire["type"]
     base = {"id": int(wire["id"]), "time": parse_time(wire["time"]), "type": kind}
     if kind in _ORDERS:
@@ -80,7 +115,7 @@ def transaction(wire: Json) -> Transaction:
             reason=wire.get("rejectReason", ""),
             order_type=_refused_type(kind.removesuffix("_REJECT")),
             units=_decimal(wire.get("units")),
-            tag=wire.get("clientExtensions", {}).get("tag"),
+            tag=_client(wire, "tag"),
         )
     if kind == "ORDER_FILL":
         return _fill(wire, base)
@@ -109,7 +144,11 @@ def transaction(wire: Json) -> Transaction:
                 for part in wire.get("positionFinancings", ())
             ),
         )
-    return Transaction(**base)
+    if kind in _WITHOUT_EFFECT:
+        return Transaction(**base)
+    severity, detail = _REMARKS.get(kind, _UNKNOWN)
+    balance = _optional(wire.get("accountBalance"))
+    return Remark(**base, severity=severity, detail=detail, balance=balance)
 
 
 def account_state(account: Json) -> AccountState:
@@ -170,7 +209,7 @@ def order_body(intent: OrderIntent, instrument: Instrument, comment: str) -> dic
         "tradeClientExtensions": _extensions(intent.key, intent.strategy, comment),
     }
     price = intent.price_bound if bounded else intent.price
-    if price is not None:
+    if price is not None and kind != "MARKET":
         body["price"] = _price(price, instrument)
     if intent.price_bound is not None and kind in ("MARKET", "STOP"):
         body["priceBound"] = _price(intent.price_bound, instrument)
@@ -230,8 +269,8 @@ def _order(wire: Json, base: dict[str, Any]) -> OrderCreated:
         units=Decimal(wire["units"]),
         price=_optional(wire.get("price")),
         role=Role.EXIT if wire.get("reason") in _CLOSING_REASONS else Role.ENTRY,
-        tag=wire.get("clientExtensions", {}).get("tag"),
-        comment=wire.get("clientExtensions", {}).get("comment"),
+        tag=_client(wire, "tag"),
+        comment=_client(wire, "comment"),
         replaces=_integer(wire.get("replacesOrderID")),
     )
 
@@ -247,8 +286,8 @@ def _leg(wire: Json, base: dict[str, Any]) -> OrderCreated:
         price=_optional(wire.get("price")),
         role=role,
         trade_id=_integer(wire.get("tradeID")),
-        tag=wire.get("clientExtensions", {}).get("tag"),
-        comment=wire.get("clientExtensions", {}).get("comment"),
+        tag=_client(wire, "tag"),
+        comment=_client(wire, "comment"),
         replaces=_integer(wire.get("replacesOrderID")),
     )
 
@@ -315,7 +354,11 @@ def _refused_type(kind: str) -> OrderType | str:
 
 
 def _client_id(wire: Json) -> str | None:
-    return (wire.get("clientExtensions") or {}).get("id")
+    return _client(wire, "id")
+
+
+def _client(wire: Json, part: str) -> str | None:
+    return (wire.get("clientExtensions") or {}).get(part)
 
 
 def _integer(text: Any) -> int | None:

@@ -10,7 +10,7 @@ from mbats.live import proof
 from mbats.live.book import Book
 from mbats.live.proof import Evidence, prove
 from mbats.live.recovery import first_checkpoint
-from mbats.live.transactions import OrderFilled
+from mbats.live.transactions import OrderFilled, Remark
 from tests.live.fakes import intent
 from tests.live.house import House
 from tests.live.rig import START, ticks_at
@@ -57,6 +57,15 @@ def test_a_day_without_a_fault_is_clean_and_says_what_it_proved(house):
     assert (found.fills, found.order_events) == (2, 4)
     assert found.book.cursor == house.broker.state().last_id
     assert found.book.positions() == {}
+
+
+def test_a_remark_of_the_brokers_is_no_row_of_the_proof(house):
+    before = evidence(house)
+    state = replace(before.state, last_id=before.state.last_id + 1)
+    said = Remark(id=state.last_id, time=START, type="MARGIN_CALL_ENTER", detail="a margin call")
+    found = prove(replace(before, log=[*before.log, said], state=state))
+    assert found.clean, found.findings
+    assert (found.fills, found.order_events, found.reached) == (2, 4, said.id)
 
 
 def test_the_next_proof_goes_on_from_the_book_of_the_last(house):

@@ -63,6 +63,15 @@ class Account:
             self._priced_by = (self.ledger.last_id, names)
         return names
 
+    def client_id_taken(self, client_id: str, replaced: Order | None = None) -> bool:
+        """Tell whether a new order may not have that client id; ``replaced`` gives its own up."""
+        holder = self.state.order_by_client_id(client_id)
+        if holder is not None and holder is not replaced:
+            return True
+        if self.behaviour.client_id_free_after_end or replaced is not None:
+            return False
+        return client_id in self.state.used_client_ids
+
     def cancel(self, batch: Batch, order: Order, reason: str, **fields: object) -> Document:
         """Cancel a pending order."""
         self.trails.pop(order.id, None)
@@ -83,7 +92,7 @@ class Account:
         from the trade's price on fill and from the current price otherwise.
         """
         trade = self.state.trades[trade_id]
-        fields = dict(fields)
+        fields = {"triggerCondition": "DEFAULT", **fields}
         if kind != "TRAILING_STOP_LOSS" and "price" not in fields:
             fields["price"] = self._price_at_distance(trade_id, kind, fields, more.get("reason"))
         created = batch.add(

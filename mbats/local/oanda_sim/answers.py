@@ -21,6 +21,10 @@ _OURS = {
         "The Take Profit on fill contains both the price and distance fields"
     ),
 }
+_LATER_TYPES = frozenset({
+    "DIVIDEND_ADJUSTMENT", "FIXED_PRICE_ORDER",
+    "GUARANTEED_STOP_LOSS_ORDER", "GUARANTEED_STOP_LOSS_ORDER_REJECT",
+})  # fmt: skip
 INVALID_PARAMETER = "oanda::rest::core::InvalidParameterException"
 
 
@@ -30,6 +34,15 @@ def _wording() -> dict[str, str]:
         warnings.simplefilter("ignore")  # oandapyV20's invalid escapes
         from oandapyV20.definitions.transactions import TransactionRejectReason
     return dict(TransactionRejectReason().definitions)
+
+
+@lru_cache(maxsize=1)
+def transaction_types() -> frozenset[str]:
+    """Return every type of transaction that OANDA's definitions name, and those added since."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # oandapyV20's invalid escapes
+        from oandapyV20.definitions.transactions import TransactionType
+    return frozenset(TransactionType().definitions) | _LATER_TYPES
 
 
 def message_of(code: str) -> str:

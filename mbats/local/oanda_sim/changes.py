@@ -2,6 +2,7 @@
 
 from mbats.local.oanda_sim import views
 from mbats.local.oanda_sim.account import Account
+from mbats.local.oanda_sim.money import price_text
 from mbats.local.oanda_sim.state import CREATES, Document
 
 
@@ -53,10 +54,6 @@ def _trades_of(fill: Document, trades: dict[str, dict[int, None]]) -> None:
 
 def _price_dependent(account: Account) -> Document:
     state = account.state
-    orders = []
-    for order_id in account.trails:
-        shown = views.order(account, state.orders[order_id])
-        orders.append({"id": str(order_id), "trailingStopValue": shown["trailingStopValue"]})
     positions = []
     for name in views.open_instruments(account):
         shown = views.position(account, name)
@@ -71,9 +68,25 @@ def _price_dependent(account: Account) -> Document:
         )
     return {
         **views.figures(account),
-        "orders": orders,
+        "orders": [_trailing(account, order_id) for order_id in account.trails],
         "trades": [
             {"id": str(t.id), **views.trade_state(account, t)} for t in state.open_trades.values()
         ],
         "positions": positions,
+    }
+
+
+def _trailing(account: Account, order_id: int) -> Document:
+    """Return where a trailing stop is by now, and how far the price is from it."""
+    order = account.state.orders[order_id]
+    trade = account.state.trades[order.trade_id or 0]
+    top, value = account.market.tops[order.instrument], account.trails[order_id]
+    precision = account.spec_of(order.instrument).precision
+    return {
+        "id": str(order_id),
+        "trailingStopValue": price_text(value, precision),
+        "triggerDistance": price_text(
+            top.best_bid - value if trade.is_long else value - top.best_ask, precision
+        ),
+        "isTriggerDistanceExact": True,
     }

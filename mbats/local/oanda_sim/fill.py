@@ -243,7 +243,7 @@ def _write(account: Account, batch: Batch, want: Want, plan: Plan, price: Decima
     batch.add(
         "ORDER_FILL",
         orderID=str(want.order_id),
-        clientOrderID=want.create.get("clientExtensions", {}).get("id"),
+        clientOrderID=state.orders[want.order_id].client.get("id"),
         instrument=want.instrument,
         units=plain_text(plan.units),
         requestedUnits=plain_text(want.units),

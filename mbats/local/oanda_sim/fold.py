@@ -173,8 +173,12 @@ def _trade_client(state: State, tx: Document) -> None:
     state.trades[int(tx["tradeID"])].client.update(tx["tradeClientExtensionsModify"])
 
 
-def _margin_call(state: State, tx: Document) -> None:
-    state.in_margin_call = tx["type"] != "MARGIN_CALL_EXIT"
+def _enter_margin_call(state: State, tx: Document) -> None:
+    state.margin_call_since = tx["time"]
+
+
+def _exit_margin_call(state: State, tx: Document) -> None:
+    state.margin_call_since = None
 
 
 _HANDLERS = {
@@ -186,7 +190,6 @@ _HANDLERS = {
     "DAILY_FINANCING": _financing,
     "ORDER_CLIENT_EXTENSIONS_MODIFY": _order_client,
     "TRADE_CLIENT_EXTENSIONS_MODIFY": _trade_client,
-    "MARGIN_CALL_ENTER": _margin_call,
-    "MARGIN_CALL_EXTEND": _margin_call,
-    "MARGIN_CALL_EXIT": _margin_call,
+    "MARGIN_CALL_ENTER": _enter_margin_call,
+    "MARGIN_CALL_EXIT": _exit_margin_call,
 }

@@ -50,6 +50,7 @@ def replace(account: Account, now_ns: int, specifier: str, body: Any) -> Documen
     _check_against_account(account, reading, kind, old)
     with account.batch(now_ns) as batch:
         answer: Document = {}
+        by: dict[str, str] = {}
         link = "intendedReplacesOrderID"
         if reading.reject is None:
             link = "replacesOrderID"
@@ -57,7 +58,8 @@ def replace(account: Account, now_ns: int, specifier: str, body: Any) -> Documen
                 batch, old, "CLIENT_REQUEST_REPLACED", replacedByOrderID=str(batch.next_id + 1)
             )
             answer["orderCancelTransaction"] = cancelled
-        more = {"reason": "REPLACEMENT", link: str(old.id)}
+            by["cancellingTransactionID"] = cancelled["id"]
+        more = {"reason": "REPLACEMENT", link: str(old.id), **by}
         if kind == "MARKET":  # replaces nothing: its reject knows no replacement
             more = {"reason": "CLIENT_ORDER"}
         made = _create_in(account, batch, kind, reading, **more)
@@ -181,17 +183,25 @@ def _log_unknown_instrument(account: Account, now_ns: int, kind: str, order: Doc
 
 def _read_dependent_order(account: Account, now_ns: int, order: Document, kind: str) -> Reading:
     trade = None
-    if order.get("tradeID") is not None:
-        trade = account.state.open_trades.get(int(number(order["tradeID"], "order.tradeID")))
-    elif order.get("clientTradeID") is not None:
-        trade = account.state.trade_by_client_id(str(order["clientTradeID"]))
+    trade_id, client_id = order.get("tradeID"), order.get("clientTradeID")
+    if trade_id is not None:
+        if isinstance(trade_id, bool) or not is_id(str(trade_id)):
+            raise invalid("order.tradeID")
+        trade = account.state.open_trades.get(int(trade_id))
+    elif client_id is not None:
+        trade = account.state.trade_by_client_id(str(client_id))
     spec = account.spec_of(trade.instrument) if trade else next(iter(account.market.specs.values()))
     reading = Reading(spec, now_ns, {})
     if trade is None:
-        missing = order.get("tradeID") is None and order.get("clientTradeID") is None
+        missing = trade_id is None and client_id is None
         reading.refuse("TRADE_ID_UNSPECIFIED" if missing else "TRADE_DOESNT_EXIST")
+    elif client_id is not None and client_id != trade.client.get("id"):
+        reading.refuse("TRADE_IDENTIFIER_INCONSISTENCY")
     reading.fields.update(read_dependent(reading, order, kind, on_fill=False))
-    reading.fields["tradeID"] = str(trade.id) if trade else str(order.get("tradeID", ""))
+    if trade_id is not None or trade is not None:
+        reading.fields["tradeID"] = str(trade.id if trade else trade_id)
+    if client_id is not None:
+        reading.fields["clientTradeID"] = str(client_id)
     return reading
 
 
@@ -201,13 +211,8 @@ def _check_against_account(
     """Refuse what the account's other orders and trades do not allow."""
     state, fields = account.state, reading.fields
     client_id = fields.get("clientExtensions", {}).get("id")
-    if client_id is not None:
-        holder = state.order_by_client_id(client_id)
-        taken = holder is not None and holder is not replaced
-        if not account.behaviour.client_id_free_after_end and replaced is None:
-            taken = taken or client_id in state.used_client_ids
-        if taken:
-            reading.refuse("CLIENT_ORDER_ID_ALREADY_EXISTS")
+    if client_id is not None and account.client_id_taken(client_id, replaced):
+        reading.refuse("CLIENT_ORDER_ID_ALREADY_EXISTS")
     if kind in DEPENDENT and is_id(fields.get("tradeID", "")):
         trade = state.open_trades.get(int(fields["tradeID"]))
         there = trade.dependents.get(kind) if trade else None
@@ -227,7 +232,8 @@ def _create_in(
         made = batch.add(f"{_CREATE_TYPE[kind]}_REJECT", rejectReason=reading.reject, **fields)
         return {"orderRejectTransaction": made}
     if kind in DEPENDENT:
-        own = {key: value for key, value in reading.fields.items() if key != "tradeID"}
+        named = ("tradeID", "clientTradeID")
+        own = {key: value for key, value in reading.fields.items() if key not in named}
         trade_id = int(fields["tradeID"])
         created = account.create_dependent(batch, trade_id, kind, own, **more)
     else:

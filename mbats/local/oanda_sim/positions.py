@@ -18,7 +18,7 @@ def close(account: Account, now_ns: int, instrument: str, body: Any) -> Document
 
     Where both keys are missing both mean ALL, which is rejected for a side that is not there: 404
     where the whole position is flat, 400 where only that side is (both were recorded). One side
-    that fails fails the request.
+    that fails fails the request; the other is then rejected in the same batch (recorded).
     """
     if instrument not in account.market.specs:
         raise invalid("instrument")
@@ -29,13 +29,17 @@ def close(account: Account, now_ns: int, instrument: str, body: Any) -> Document
     asked = {side: body.get(f"{side}Units", omitted) for side in ("long", "short")}
     wanted = {side: units for side, units in asked.items() if units not in ("NONE", None)}
     if not wanted:
-        raise _reject(account, now_ns, instrument, "long", "NONE", 400,
-                      "CLOSEOUT_POSITION_INCOMPLETE_SPECIFICATION")  # fmt: skip
-    sizes = {}
+        wrong = {"long": "CLOSEOUT_POSITION_INCOMPLETE_SPECIFICATION"}
+        raise _refusal(account, now_ns, instrument, {"long": "NONE"}, {}, wrong)
+    sizes, wrong = {}, {}
     for side, units in wanted.items():
-        size = _size(account, now_ns, instrument, side, units)
-        if size:
+        size, reason = _size(account, instrument, side, units)
+        if reason is not None:
+            wrong[side] = reason
+        elif size:
             sizes[side] = size
+    if wrong:
+        raise _refusal(account, now_ns, instrument, wanted, sizes, wrong)
     if not sizes:
         return {"relatedTransactionIDs": [], "lastTransactionID": str(account.ledger.last_id)}
     answer: Document = {}
@@ -65,46 +69,54 @@ def close(account: Account, now_ns: int, instrument: str, body: Any) -> Document
         return {**answer, **batch.related()}
 
 
-def _size(account: Account, now_ns: int, instrument: str, side: str, asked: Any) -> Decimal:
-    """Return the units to close of one side, or raise the refusal it deserves."""
-    state = account.state
-    there = abs(state.net_units(instrument, side == "long"))
+def _size(account: Account, instrument: str, side: str, asked: Any) -> tuple[Decimal, str | None]:
+    """Return the units to close of one side, and the reason to reject that, if there is one."""
+    there = abs(account.state.net_units(instrument, side == "long"))
     if asked == "ALL":
-        if there or not account.behaviour.close_absent_side_rejects:
-            return there
-        flat = not any(True for _ in state.position_trades(instrument))
-        raise _reject(account, now_ns, instrument, side, asked, 404 if flat else 400, _MISSING)
+        missing = not there and account.behaviour.close_absent_side_rejects
+        return there, _MISSING if missing else None
     units = number(asked, f"{side}Units")
-    reason = None
     if not there:
-        reason = _MISSING
-    elif units <= 0:
-        reason = "UNITS_INVALID"
-    elif decimal_places(units) > account.spec_of(instrument).instrument.units_precision:
-        reason = "UNITS_PRECISION_EXCEEDED"
-    elif units > there:
-        reason = "CLOSEOUT_POSITION_UNITS_EXCEED_POSITION_SIZE"
-    if reason is not None:
-        status = 404 if reason == _MISSING else 400
-        raise _reject(account, now_ns, instrument, side, asked, status, reason)
-    return units
+        return units, _MISSING
+    if units <= 0:
+        return units, "UNITS_INVALID"
+    if decimal_places(units) > account.spec_of(instrument).instrument.units_precision:
+        return units, "UNITS_PRECISION_EXCEEDED"
+    if units > there:
+        return units, "CLOSEOUT_POSITION_UNITS_EXCEED_POSITION_SIZE"
+    return units, None
 
 
-def _reject(
-    account: Account, now_ns: int, instrument: str, side: str, asked: Any, status: int, reason: str
+def _refusal(
+    account: Account,
+    now_ns: int,
+    instrument: str,
+    asked: dict[str, Any],
+    sizes: dict[str, Decimal],
+    wrong: dict[str, str],
 ) -> Refusal:
+    """Reject what is ``wrong``, side by side, and with it the sides that could have closed."""
+    named: Document = {}
     with account.batch(now_ns) as batch:
-        made = batch.add(
-            "MARKET_ORDER_REJECT",
-            rejectReason=reason,
-            instrument=instrument,
-            timeInForce="FOK",
-            positionFill="REDUCE_ONLY",
-            reason="POSITION_CLOSEOUT",
-            **{f"{side}PositionCloseout": {"instrument": instrument, "units": _text(asked)}},
-        )
-        named = {f"{side}OrderRejectTransaction": made, **batch.related()}
-    return rejected(status, named, reason)
+        for side in asked:
+            size = sizes.get(side)
+            named[f"{side}OrderRejectTransaction"] = batch.add(
+                "MARKET_ORDER_REJECT",
+                rejectReason=wrong.get(side, "CLOSEOUT_POSITION_REJECT"),
+                instrument=instrument,
+                units=None if size is None else plain_text(-size if side == "long" else size),
+                timeInForce="FOK",
+                positionFill="REDUCE_ONLY",
+                reason="POSITION_CLOSEOUT",
+                **{f"{side}PositionCloseout": {
+                    "instrument": instrument, "units": _text(asked[side]),
+                }},
+            )  # fmt: skip
+        related = batch.related()
+    reason = next(iter(wrong.values()))
+    flat = not any(True for _ in account.state.position_trades(instrument))
+    status = 404 if reason == _MISSING and flat else 400
+    return rejected(status, {**named, **related}, reason)
 
 
 def _text(asked: Any) -> str:

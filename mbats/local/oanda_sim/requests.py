@@ -5,8 +5,9 @@ could be read, because a reject transaction carries them. What cannot be read at
 a number should be) raises a 400 that leaves no transaction.
 """
 
+import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from mbats.local.oanda_sim.answers import invalid
@@ -35,6 +36,7 @@ ON_FILL = {
     "trailingStopLossOnFill": "TRAILING_STOP_LOSS",
 }
 _LONGEST_ID = 128
+_DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
 _LONGEST = {"id": _LONGEST_ID, "tag": 128, "comment": 128}
 
 
@@ -56,10 +58,9 @@ def number(value: Any, parameter: str) -> Decimal:
     """Return a decimal sent as string or JSON number; 400 for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise invalid(parameter)
-    try:
-        read = Decimal(str(value))
-    except InvalidOperation:
-        raise invalid(parameter) from None
+    if isinstance(value, str) and not _DECIMAL.fullmatch(value):
+        raise invalid(parameter)  # Python reads more: 1_000, 1e3, digits of other scripts
+    read = Decimal(str(value))
     if not read.is_finite() or abs(read) >= Decimal(10) ** 15:
         raise invalid(parameter)
     return read
@@ -189,7 +190,9 @@ def read_dependent(reading: Reading, source: Any, kind: str, *, on_fill: bool) -
     else:
         _read_level(reading, source, made, kind, prefix)
     read_time_in_force(reading, source, kind, made, prefix)
-    made["triggerCondition"] = read_choice(source, "triggerCondition", TRIGGERS)
+    condition = read_choice(source, "triggerCondition", TRIGGERS)
+    if not on_fill or condition != TRIGGERS[0]:  # as recorded: on fill it goes without saying
+        made["triggerCondition"] = condition
     client_prefix = f"{prefix}CLIENT_ORDER" if on_fill else "CLIENT_ORDER"
     client = read_client(reading, source, "clientExtensions", client_prefix)
     if client is not None:
@@ -210,6 +213,8 @@ def _read_level(reading: Reading, source: Document, made: Document, kind: str, p
             "STOP_LOSS_ON_FILL_GUARANTEED_NOT_ALLOWED" if prefix
             else "STOP_LOSS_ORDER_GUARANTEED_NOT_ALLOWED"
         )  # fmt: skip
+    if kind == "TAKE_PROFIT" and not prefix:  # only on fill has one been seen with a distance
+        source = {**source, "distance": None}
     both = "price" in source and source.get("distance") is not None
     if both and source["price"] is not None:
         reading.refuse(f"{prefix or 'STOP_LOSS_ORDER_'}PRICE_AND_DISTANCE_BOTH_SPECIFIED")

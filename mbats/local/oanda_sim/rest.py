@@ -5,11 +5,20 @@ A resource is a function of (engine, account, request, the path's own parts) tha
 """
 
 import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
-from mbats.local.oanda_sim import changes, orders, positions, trades, views
+from mbats.local.oanda_sim import changes, margin, orders, positions, trades, views
 from mbats.local.oanda_sim.account import Account
-from mbats.local.oanda_sim.answers import Refusal, invalid, not_found, rejected
+from mbats.local.oanda_sim.answers import (
+    Refusal,
+    invalid,
+    not_found,
+    rejected,
+    transaction_types,
+)
 from mbats.local.oanda_sim.engine import Engine
 from mbats.local.oanda_sim.http import Answer, Request
 from mbats.local.oanda_sim.money import is_id, plain_text
@@ -70,13 +79,14 @@ def account_configuration(engine: Engine, account: Account, request: Request) ->
     fields: Document = {}
     reject = None
     if body.get("alias") is not None:
-        fields["alias"] = str(body["alias"])
+        if not isinstance(body["alias"], str):
+            raise invalid("alias")
+        fields["alias"] = body["alias"]
         reject = "ALIAS_INVALID" if not fields["alias"] else None
     if body.get("marginRate") is not None:
         rate = number(body["marginRate"], "marginRate")
         fields["marginRate"] = plain_text(rate)
-        if not 0 < rate <= 1:
-            reject = "MARGIN_RATE_INVALID"
+        reject = reject or _why_not_margin_rate(account, rate)
     if not fields:
         reject = "CLIENT_CONFIGURE_DATA_MISSING"
     with account.batch(engine.now_ns) as batch:
@@ -88,6 +98,16 @@ def account_configuration(engine: Engine, account: Account, request: Request) ->
         last = {"lastTransactionID": made["id"]}
         raise rejected(400, {"clientConfigureRejectTransaction": made, **last}, reject)
     return _answer(account, {"clientConfigureTransaction": made})
+
+
+def _why_not_margin_rate(account: Account, rate: Decimal) -> str | None:
+    if not 0 < rate <= 1:
+        return "MARGIN_RATE_INVALID"
+    then = replace(account.state, margin_rate=rate)
+    figures = margin.figures(then, account.spec, account.market)
+    if figures.closeout_percent >= 1:
+        return "MARGIN_RATE_WOULD_TRIGGER_CLOSEOUT"
+    return "MARGIN_RATE_WOULD_TRIGGER_MARGIN_CALL" if figures.call_percent >= 1 else None
 
 
 def order_create(engine: Engine, account: Account, request: Request) -> Answer:
@@ -134,7 +154,8 @@ def order_list(engine: Engine, account: Account, request: Request) -> Answer:
     if wanted in (FILLED, "CANCELLED", "TRIGGERED"):
         known = {i: o for i, o in known.items() if o.state == wanted}
     return _answer(
-        account, {"orders": [views.order(account, o) for o in _page(request, list(known.values()))]}
+        account,
+        {"orders": [views.order(account, o) for o in _page(account, request, known.values())]},
     )
 
 
@@ -144,14 +165,16 @@ def order_pending(engine: Engine, account: Account, request: Request) -> Answer:
     return _answer(account, {"orders": [views.order(account, order) for order in pending]})
 
 
-def _page(request: Request, known: list[Any]) -> list[Any]:
+def _page(account: Account, request: Request, listed: Iterable[Any]) -> list[Any]:
     """Return the newest orders or trades that the query asks for, newest first."""
-    query = request.query
+    query, known = request.query, list(listed)
     if "ids" in query:
-        ids = {text.strip() for text in query["ids"].split(",")}
-        known = [item for item in known if str(item.id) in ids]
+        ids = {_integer(text.strip(), "ids") for text in query["ids"].split(",")}
+        known = [item for item in known if item.id in ids]
     if "instrument" in query:
         names = query["instrument"].split(",")
+        if not account.market.specs.keys() >= set(names):
+            raise invalid("instrument")
         known = [item for item in known if item.instrument in names]
     if "beforeID" in query:
         before = _integer(query["beforeID"], "beforeID")
@@ -172,7 +195,7 @@ def trade_list(engine: Engine, account: Account, request: Request) -> Answer:
         known = [t for t in known if t.is_open == (wanted == "OPEN")]
     if wanted == "CLOSE_WHEN_TRADEABLE":
         known = []
-    shown = [views.trade(account, t) for t in _page(request, known)]
+    shown = [views.trade(account, t) for t in _page(account, request, known)]
     return _answer(account, {"trades": shown})
 
 
@@ -245,10 +268,10 @@ def transaction_list(engine: Engine, account: Account, request: Request) -> Answ
     ids = [i for i in range(first, last + 1) if _of_kind(account, i, kinds)]
     base = f"http://{request.headers.get('host', 'localhost')}"
     path = f"{base}/v3/accounts/{account.spec.id}/transactions/idrange"
-    suffix = f"&type={query['type']}" if "type" in query else ""
+    suffix = f"&type={query['type']}" if kinds else ""
     pages = [
-        f"{path}?from={part[0]}&to={part[-1]}{suffix}"
-        for part in (ids[i : i + size] for i in range(0, len(ids), size))
+        f"{path}?from={first}&to={last}{suffix}"
+        for first, last in _pages(ids, size, account.behaviour.idrange_page)
     ]
     shown: Document = {
         "from": rfc3339(since),
@@ -257,9 +280,21 @@ def transaction_list(engine: Engine, account: Account, request: Request) -> Answ
         "count": len(ids),
         "pages": pages,
     }
-    if "type" in query:
+    if kinds:
         shown["type"] = query["type"].split(",")
     return _answer(account, shown)
+
+
+def _pages(ids: list[int], size: int, span: int) -> Iterator[tuple[int, int]]:
+    """Yield first and last of pages of ``size`` ids, none wider than idrange answers."""
+    page: list[int] = []
+    for transaction_id in ids:
+        if page and (len(page) == size or transaction_id - page[0] >= span):
+            yield page[0], page[-1]
+            page = []
+        page.append(transaction_id)
+    if page:
+        yield page[0], page[-1]
 
 
 def transaction_details(engine: Engine, account: Account, request: Request, spec: str) -> Answer:
@@ -320,6 +355,8 @@ def _kinds(given: str | None) -> frozenset[str]:
     if not given:
         return frozenset()
     parts = given.split(",")
+    if not transaction_types().union(_FILTERS).issuperset(parts):
+        raise invalid("type")
     return frozenset(kind for part in parts for kind in _FILTERS.get(part, (part,)))
 
 

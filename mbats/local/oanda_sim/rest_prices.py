@@ -102,8 +102,9 @@ def _query(
     count = count or _count(request)
     if first is not None and until is not None and count is not None:
         raise _refused("'count' cannot be specified when 'to' and 'from' parameters are set")
-    if first is not None and first > engine.now_ns:
-        raise _refused("Invalid value specified for 'from'. Time is in the future")
+    for name, time in (("from", first), ("to", until)):
+        if time is not None and time > engine.now_ns:
+            raise _refused(f"Invalid value specified for '{name}'. Time is in the future")
     if count is None and (first is None or until is None):
         count = _DEFAULT_COUNT
     return Query(

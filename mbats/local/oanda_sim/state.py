@@ -107,13 +107,18 @@ class State:
     financing: Decimal = ZERO
     commission: Decimal = ZERO
     transfers: Decimal = ZERO
-    in_margin_call: bool = False
+    margin_call_since: str | None = None
     orders: dict[int, Order] = field(default_factory=dict)
     pending: dict[int, Order] = field(default_factory=dict)
     trades: dict[int, Trade] = field(default_factory=dict)
     open_trades: dict[int, Trade] = field(default_factory=dict)
     positions: dict[str, PositionTotals] = field(default_factory=dict)
     used_client_ids: set[str] = field(default_factory=set)
+
+    @property
+    def in_margin_call(self) -> bool:
+        """Whether the account is in a margin call."""
+        return self.margin_call_since is not None
 
     def position_trades(self, instrument: str, is_long: bool | None = None) -> Iterator[Trade]:
         """Yield the open trades of ``instrument``, oldest first; of one side if given."""

@@ -34,6 +34,22 @@ def find_trade(account: Account, specifier: str) -> Trade:
     return trade
 
 
+def _named(trade: Trade | None, specifier: str) -> Document:
+    """Return how a transaction names a trade: by its id, and by the client id that was asked."""
+    named = {"tradeID": specifier} if trade is None else {"tradeID": str(trade.id)}
+    if not specifier.startswith("@"):
+        return named
+    by_client = {"clientTradeID": specifier[1:]}
+    return by_client if trade is None else {**named, **by_client}
+
+
+def _had(trade: Trade | None) -> Document:
+    """Return the client id that a trade has before it is modified."""
+    return (
+        {} if trade is None or "id" not in trade.client else {"clientTradeID": trade.client["id"]}
+    )
+
+
 def open_trade(account: Account, specifier: str) -> Trade | None:
     """Return the open trade that a number or ``@client-id`` names."""
     if specifier.startswith("@"):
@@ -54,8 +70,7 @@ def close(account: Account, now_ns: int, specifier: str, body: Any) -> Document:
     units = Decimal(0) if all_of_it else number(asked, "units")
     reject = _why_not_close(account, trade, all_of_it, units)
     with account.batch(now_ns) as batch:
-        what = {"units": "ALL" if all_of_it else plain_text(units)}
-        what["tradeID"] = str(trade.id) if trade else specifier
+        what = {"units": "ALL" if all_of_it else plain_text(units), **_named(trade, specifier)}
         common: Document = {
             "timeInForce": "FOK",
             "positionFill": "REDUCE_ONLY",
@@ -145,10 +160,24 @@ def set_dependents(account: Account, now_ns: int, specifier: str, body: Any) -> 
         reading = Reading(account.spec_of(trade.instrument), now_ns, {})
         reading.refuse("STOP_LOSS_ORDER_GUARANTEED_NOT_ALLOWED")
         readings["stopLoss"] = reading
+    _check_client_ids(account, trade, readings)
     wrong = {part: reading for part, reading in readings.items() if reading.reject}
     if wrong:
         _reject_dependents(account, now_ns, trade, wrong)
     return _apply_dependents(account, now_ns, trade, body, readings)
+
+
+def _check_client_ids(account: Account, trade: Trade, readings: dict[str, Reading]) -> None:
+    """Refuse client ids that another pending order has, or another of the same request."""
+    given: set[str] = set()
+    for part, reading in readings.items():
+        client_id = reading.fields.get("clientExtensions", {}).get("id")
+        if client_id is None:
+            continue
+        old = account.state.pending.get(trade.dependents.get(_PARTS[part], 0))
+        if client_id in given or account.client_id_taken(client_id, old):
+            reading.refuse("CLIENT_ORDER_ID_ALREADY_EXISTS")
+        given.add(client_id)
 
 
 def _apply_dependents(
@@ -167,7 +196,10 @@ def _apply_dependents(
                 why = "CLIENT_REQUEST_REPLACED" if replaced else "CLIENT_REQUEST"
                 by = {"replacedByOrderID": str(batch.next_id + 1)} if replaced else {}
                 answer[f"{part}OrderCancelTransaction"] = account.cancel(batch, old, why, **by)
-                link = {"reason": "REPLACEMENT", "replacesOrderID": str(old.id)}
+                link = {
+                    "reason": "REPLACEMENT", "replacesOrderID": str(old.id),
+                    "cancellingTransactionID": answer[f"{part}OrderCancelTransaction"]["id"],
+                }  # fmt: skip
             if part in readings:
                 created = account.create_dependent(
                     batch, trade.id, kind, readings[part].fields, **link
@@ -219,7 +251,7 @@ def modify_client(account: Account, now_ns: int, specifier: str, body: Any) -> D
     with account.batch(now_ns) as batch:
         made = batch.add(
             "TRADE_CLIENT_EXTENSIONS_MODIFY" + ("_REJECT" if reject else ""),
-            tradeID=str(trade.id) if trade else specifier,
+            **{**_named(trade, specifier), **_had(trade)},
             tradeClientExtensionsModify=client,
             rejectReason=reject,
         )

@@ -215,8 +215,17 @@ def summary(account: Account) -> Document:
         "commission": amount_text(state.commission),
         "dividendAdjustment": "0",
         "guaranteedExecutionFees": "0.0000",
+        **_margin_call(account),
         **figures(account),
     }
+
+
+def _margin_call(account: Account) -> Document:
+    """Return since when the account is in a margin call; no call is ever extended here."""
+    since = account.state.margin_call_since
+    if since is None:
+        return {}
+    return {"marginCallEnterTime": since, "marginCallExtensionCount": 0}
 
 
 def full(account: Account) -> Document:

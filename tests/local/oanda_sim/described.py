@@ -31,14 +31,15 @@ with warnings.catch_warnings():
     WORDS["primitives"] = WORDS["primitive"]
 
 CONTEXT = v20.Context("localhost", datetime_format="RFC3339")
+Document = dict[str, Any]
 
 
 LATER = frozenset({
     "baseFinancing", "closedTradeID", "dividendAdjustment", "financing",
     "guaranteedStopLossOrderMode", "homeConversionFactors", "lastTransactionID", "partialFill",
     "quoteGuaranteedExecutionFee", "quotePL", "relatedTransactionIDs", "requestedUnits", "tags",
-    "tradeCloseTransactionID", "triggerCondition", "unrealizedAccountGain",
-    "unrealizedAccountLoss", "distance", "initialMarketPrice",
+    "tradeCloseTransactionID", "unrealizedAccountGain", "unrealizedAccountLoss",
+    "initialMarketPrice",
 })  # fmt: skip
 """Fields that OANDA added since: recorded on a practice account in 2026, or listed by its site.
 The last is the simulator's: its log is all it knows, so the log must hold it."""
@@ -136,6 +137,26 @@ def unknown(kind: str, document: Any, where: str) -> list[str]:
     return found
 
 
+def example(kind: str) -> Document:
+    """Return an object of ``kind`` with every field that the description gives it."""
+    return {p.name: _sample(p) for p in _class(kind).from_dict({}, CONTEXT)._properties}
+
+
+def _sample(described: Any) -> Any:
+    match described.typeClass:
+        case "object":
+            return example(_qualified(described.typeName))
+        case "array_object":
+            return [example(_qualified(described.typeName))]
+        case "array_primitive":
+            return ["7"]
+    kind = described.typeName
+    if known := words(kind):
+        return min(known)
+    made = {"integer": 7, "boolean": True, "primitives.DateTime": "2026-11-23T12:00:00.123456789Z"}
+    return made.get(kind, "7")
+
+
 def _wrong(described: Any, value: Any, at: str) -> list[str]:
     match described.typeClass:
         case "object":
@@ -155,7 +176,7 @@ def _wrong_primitive(kind: str, value: Any, at: str) -> list[str]:
         meant = str  # as recorded in fills; a number in prices
     if type(value) is not meant:
         return [f"{at} is {value!r}, not a {meant.__name__}"]
-    known = _words(kind)
+    known = words(kind)
     if known and value not in known:
         return [f"{at} is {value!r}, which is no {kind}"]
     if kind in ("primitives.DecimalNumber", "primitives.AccountUnits") and not re.fullmatch(
@@ -166,7 +187,7 @@ def _wrong_primitive(kind: str, value: Any, at: str) -> list[str]:
 
 
 @cache
-def _words(kind: str) -> frozenset[str]:
+def words(kind: str) -> frozenset[str]:
     """Return the words of an enumeration, or nothing for what is none."""
     room, _, name = kind.rpartition(".")
     made = getattr(WORDS.get(room), name, None)
