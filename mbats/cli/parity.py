@@ -14,9 +14,9 @@ from mbats.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from mbats.desk import Desk
-    from mbats.live.differences import Difference, Parts, Report
-    from mbats.live.recorded import Choice
-    from mbats.live.replay import Session
+    from mbats.live.parity.differences import Difference, Parts, Report
+    from mbats.live.parity.recorded import Choice
+    from mbats.live.parity.replay import Session
 
 app = typer.Typer()
 
@@ -60,7 +60,7 @@ def parity(
     has no reason.
     """
     from mbats.desk import Desk
-    from mbats.live.recorded import Choice
+    from mbats.live.parity.recorded import Choice
     from mbats.market.instrument import parse_name
 
     if (run is None) == (ended_on is None):
@@ -96,8 +96,8 @@ class _Comparison:
 
     def of(self, run: str, choice: "Choice") -> tuple["Report", str]:
         """Return one session's report and its currency."""
-        from mbats.live.parity import compare
-        from mbats.live.recorded import load_session
+        from mbats.live.parity.compare import compare
+        from mbats.live.parity.recorded import load_session
 
         desk = self._desk
         session = load_session(run, desk.risk_store, desk.security_master, choice, self._now)

@@ -12,12 +12,12 @@ import mbats.desk
 from mbats import schemas
 from mbats.cli.main import app
 from mbats.errors import ConfigError, DataError
-from mbats.live.parity import compare, missed_bars
-from mbats.live.recorded import Choice, load_session
-from mbats.live.replay import tick_bars
+from mbats.live.parity.compare import compare, missed_bars
+from mbats.live.parity.recorded import Choice, load_session
+from mbats.live.parity.replay import tick_bars
 from mbats.market.bars import BAR_SCHEMA
 from mbats.market.newyork import to_datetime
-from tests.live.sessions import EUR_USD, MINUTE, START, session, traded
+from tests.live.parity.sessions import EUR_USD, MINUTE, START, session, traded
 from tests.live.stored import STRATEGY, full, stored_session, tick_rows
 
 PIP = Decimal("0.0001")

@@ -18,7 +18,7 @@ from mbats.market.granularity import Granularity
 from mbats.market.newyork import to_datetime
 from mbats.market.session import FX
 from tests.gcp import samples
-from tests.live.sessions import session, traded
+from tests.live.parity.sessions import session, traded
 from tests.live.stored import STRATEGY, stored_session, tick_rows
 
 pytestmark = [pytest.mark.emulators, pytest.mark.slow]

@@ -23,9 +23,9 @@ from rich.table import Table
 from mbats import schemas
 from mbats.backtest.assumptions import Costs
 from mbats.gcp.messages import decode_event
-from mbats.live.differences import Report
-from mbats.live.parity import compare
-from mbats.live.replay import Session
+from mbats.live.parity.compare import compare
+from mbats.live.parity.differences import Report
+from mbats.live.parity.replay import Session
 from mbats.local.oanda_sim import spec_of
 from mbats.market.aggregate import aggregate
 from mbats.market.bars import Bars, Ohlc

@@ -7,7 +7,7 @@ import pyarrow as pa
 from mbats import schemas
 from mbats.backtest.result import RESULT_TABLES, RunResult
 from mbats.market.newyork import to_datetime
-from tests.live.sessions import START
+from tests.live.parity.sessions import START
 
 STRATEGY = """
 import backtrader as bt

@@ -12,10 +12,10 @@ from mbats import schemas
 from mbats.backtest.result import RESULT_TABLES, RunResult
 from mbats.gcp.batch import table_of
 from mbats.live.candles import Recent
-from mbats.live.differences import Reason
 from mbats.live.inbox import PricesBack, PricesLost
-from mbats.live.parity import compare
-from mbats.live.recorded import Choice, load_session
+from mbats.live.parity.compare import compare
+from mbats.live.parity.differences import Reason
+from mbats.live.parity.recorded import Choice, load_session
 from mbats.market.aggregate import aggregate
 from mbats.market.instrument import Instrument
 from mbats.strategy.loading import load_strategy

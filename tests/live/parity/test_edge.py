@@ -7,12 +7,20 @@ from decimal import Decimal
 import backtrader as bt
 import pytest
 
-from mbats.live.differences import Reason
-from mbats.live.parity import compare
-from mbats.live.replay import replay
+from mbats.live.parity.compare import compare
+from mbats.live.parity.differences import Reason
+from mbats.live.parity.replay import replay
 from mbats.market.newyork import instant
 from mbats.market.tick import Ticks
-from tests.live.sessions import MINUTE, START, Alternating, Turning, quote_at, session, traded
+from tests.live.parity.sessions import (
+    MINUTE,
+    START,
+    Alternating,
+    Turning,
+    quote_at,
+    session,
+    traded,
+)
 
 SECOND = timedelta(seconds=1)
 LAST = START + 6 * MINUTE  # the second decision: out, or turned round

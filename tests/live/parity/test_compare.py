@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from mbats.backtest.assumptions import Costs
 from mbats.errors import DataError
-from mbats.live.differences import Reason, split
-from mbats.live.intrabar import WithinBars
-from mbats.live.parity import compare
-from mbats.live.replay import Expected, tick_bars
+from mbats.live.parity.compare import compare
+from mbats.live.parity.differences import Reason, split
+from mbats.live.parity.intrabar import WithinBars
+from mbats.live.parity.replay import Expected, tick_bars
 from mbats.market.bars import Ohlc
 from mbats.market.granularity import Granularity
 from mbats.market.tick import Ticks
 from mbats.trading.order import order_key
 from tests.live import rig
-from tests.live.sessions import (
+from tests.live.parity.sessions import (
     ACCOUNT,
     MINUTE,
     START,

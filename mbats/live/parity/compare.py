@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from mbats.live.differences import (
+from mbats.live.parity.differences import (
     NOTHING,
     Difference,
     Parts,
@@ -17,10 +17,10 @@ from mbats.live.differences import (
     split,
     total,
 )
-from mbats.live.edge import SETTLING, SessionEdge
-from mbats.live.intrabar import WithinBars
-from mbats.live.own_quote import explained
-from mbats.live.replay import (
+from mbats.live.parity.edge import SETTLING, SessionEdge
+from mbats.live.parity.intrabar import WithinBars
+from mbats.live.parity.own_quote import explained
+from mbats.live.parity.replay import (
     Expected,
     Row,
     Session,
@@ -30,7 +30,7 @@ from mbats.live.replay import (
     tick_bars,
     until,
 )
-from mbats.live.told import Told
+from mbats.live.parity.told import Told
 from mbats.live.trader import ENTRY_LIFETIME
 from mbats.market.bars import Bars
 from mbats.market.newyork import instant, to_datetime

@@ -1,4 +1,4 @@
-"""A live session read back from the stores: what :mod:`mbats.live.parity` compares."""
+"""A live session read back from the stores: what :mod:`mbats.live.parity.compare` compares."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from mbats.backtest.assumptions import Costs
 from mbats.backtest.inputs import MarketData, conversion_for
 from mbats.backtest.result import RunResult
 from mbats.errors import ConfigError, DataError
-from mbats.live.replay import Row, Session, first_decision, tick_bars, until
+from mbats.live.parity.replay import Row, Session, first_decision, tick_bars, until
 from mbats.market import catalogue
 from mbats.market.bars import Bars, Ohlc, bars_from_table
 from mbats.market.granularity import Granularity

@@ -3,9 +3,9 @@
 from datetime import timedelta
 from decimal import Decimal
 
-from mbats.live.differences import Reason
-from mbats.live.parity import compare
-from tests.live.sessions import quote_at, session, traded
+from mbats.live.parity.compare import compare
+from mbats.live.parity.differences import Reason
+from tests.live.parity.sessions import quote_at, session, traded
 
 PIP = Decimal("0.0001")
 

@@ -8,8 +8,8 @@ bar that live was never asked about, because it was over first.
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from mbats.live.differences import Quotes
-from mbats.live.replay import Expected, Row, Session
+from mbats.live.parity.differences import Quotes
+from mbats.live.parity.replay import Expected, Row, Session
 from mbats.live.trader import ENTRY_LIFETIME
 
 SETTLING = timedelta(seconds=5)

@@ -12,7 +12,7 @@ import backtrader as bt
 import numpy as np
 
 from mbats.backtest.assumptions import Costs
-from mbats.live.replay import Session, replay
+from mbats.live.parity.replay import Session, replay
 from mbats.market.granularity import Granularity
 from mbats.market.instrument import Instrument
 from mbats.market.tick import Ticks

@@ -8,7 +8,7 @@ as soon as its entry has filled, and the first to be touched fills.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from mbats.live.replay import Expected, Row
+from mbats.live.parity.replay import Expected, Row
 from mbats.market.granularity import Granularity
 from mbats.trading.order import parent_key
 

@@ -16,7 +16,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from mbats.live.replay import Expected, Row
+from mbats.live.parity.replay import Expected, Row
 from mbats.market.newyork import instant, to_datetime, to_micros
 from mbats.market.tick import Ticks
 

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from mbats.live.differences import Reason
-from mbats.live.parity import compare
-from mbats.live.replay import tick_bars
+from mbats.live.parity.compare import compare
+from mbats.live.parity.differences import Reason
+from mbats.live.parity.replay import tick_bars
 from mbats.trading.order import order_key
-from tests.live.sessions import ACCOUNT, MINUTE, START, session, traded
+from tests.live.parity.sessions import ACCOUNT, MINUTE, START, session, traded
 
 SECOND = timedelta(seconds=1)
 DECIDED = START + 3 * MINUTE

@@ -8,8 +8,8 @@ tick, the account traded on that one; where no tick says it, the recording misse
 from datetime import timedelta
 from decimal import Decimal
 
-from mbats.live.differences import Quotes, Reason
-from mbats.live.replay import Row
+from mbats.live.parity.differences import Quotes, Reason
+from mbats.live.parity.replay import Row
 
 OLDEST = timedelta(minutes=1)
 """How old a price an account may fill at is looked for among the recorded ticks."""

@@ -1,0 +1,1 @@
+"""A live session against a backtest of its own recorded ticks: what differs, and why."""
