@@ -41,6 +41,7 @@ from mbats.trading.risk.context import Limits
 from mbats.vendors.oanda import OandaVendor
 from mbats.vendors.oanda_broker import OandaBroker
 from mbats.vendors.oanda_client import Backoff, OandaReader, session
+from mbats.vendors.oanda_gate import Gate
 from mbats.vendors.oanda_recent import OandaRecent
 from mbats.vendors.oanda_streams import TransactionStream
 
@@ -162,9 +163,10 @@ class _Parts:
 
     def _broker(self) -> OandaBroker:
         """Return the broker on connections of its own: one for each thread."""
-        api = session(self.at_broker, ANSWER_SECONDS)
+        api, gate = session(self.at_broker, ANSWER_SECONDS), Gate()
+        gate.watch(api.client)
         reader = OandaReader(api, address=_where(self.at_broker), backoff=_READS)
-        return OandaBroker(api, reader, self._asked.account, self._instruments)
+        return OandaBroker(api, reader, self._asked.account, self._instruments, gate)
 
     def _past(self) -> OandaRecent:
         """Return where past bars come from: the market's own, on paper too."""

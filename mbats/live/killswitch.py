@@ -23,6 +23,9 @@ from mbats.trading.risk.context import TradingState
 RUN = "kill-switch"
 PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
+WATCH = timedelta(seconds=60)
+"""How long a flattened account is watched for orders on their way: an entry lives ten seconds by
+the bot's clock, which may be wrong by as much as prices may be old, and more than that is left."""
 
 
 class NotFlatError(MbatsError):
@@ -67,14 +70,20 @@ class Closer(Protocol):
 
 @dataclass
 class Report:
-    """What the kill switch did. ``state`` is None where it could not be written."""
+    """What the kill switch did. ``state`` is None where it could not be written.
+
+    ``seconds`` is how long it took until all was flat, ``watched`` for how long it looked on, and
+    ``came`` what was done about orders that arrived meanwhile.
+    """
 
     account: str
     state: TradingOrder | None = None
     changed: bool = False
     flat: bool = False
     seconds: float = 0.0
+    watched: float = 0.0
     done: list[str] = field(default_factory=list)
+    came: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -105,9 +114,9 @@ class KillSwitch:
         self._announce = announce
         self._audit = audit
 
-    def halt(self, why: str) -> Report:
-        """Forbid every order."""
-        return self._set(TradingState.HALTED, why)
+    def halt(self, why: str, *, flat: bool = False) -> Report:
+        """Forbid every order; ``flat`` says that all is to be closed, too, whoever does it."""
+        return self._set(TradingState.HALTED, why, flat=flat)
 
     def reduce(self, why: str) -> Report:
         """Allow only orders that shrink a position."""
@@ -122,8 +131,17 @@ class KillSwitch:
             raise
         return self._set(TradingState.ACTIVE, why)
 
-    def flatten(self, why: str, within: timedelta) -> Report:
+    def flatten(
+        self,
+        why: str,
+        within: timedelta,
+        watch: timedelta = timedelta(0),
+        flat: Callable[[Report], None] = lambda report: None,
+    ) -> Report:
         """Halt, cancel every order, close every position; return when nothing is left.
+
+        An order may be on its way, of a bot that froze as it sent it: so ``flat`` is called as soon
+        as nothing is left, and then whatever arrives is closed for as long as ``watch``.
 
         The halt is written beside the closing, not before it: a store that does not answer must
         not keep positions open. Raises :class:`NotFlatError` where something is left after
@@ -142,8 +160,43 @@ class KillSwitch:
         severity = "warning" if report.flat else "critical"
         said = "; ".join(report.done) or "nothing was open"
         self._told(report, "FLATTENED" if report.flat else "NOT_FLAT", severity, f"{why}: {said}")
+        if report.flat and watch:
+            flat(report)
+            left = self._watch(report, why, watch, within)
         self._require(report, left)
         return report
+
+    def _watch(
+        self, report: Report, why: str, watch: timedelta, within: timedelta
+    ) -> Holdings | None:
+        """Close what arrives; return what is left. Ctrl-C ends the watch, and nothing else."""
+        began = self._clock.now()
+        problems, report.problems = report.problems, []
+        left: Holdings | None = Holdings()
+        try:
+            while self._clock.now() - began < watch:
+                self._sleep(LONGEST_PAUSE_SECONDS)
+                left = self._look_on(report, why, within)
+                if left is not None and not left.flat:
+                    break
+        except KeyboardInterrupt:
+            report.problems.append("the watch for orders on their way was broken off by hand")
+        report.problems = [*problems, *dict.fromkeys(report.problems)]
+        report.watched = (self._clock.now() - began).total_seconds()
+        report.flat = left is not None and left.flat
+        return left
+
+    def _look_on(self, report: Report, why: str, within: timedelta) -> Holdings | None:
+        """Look once, and close what has arrived; return what is left."""
+        before = len(report.done)
+        left = self._close_all(report, self._clock.now() + within)
+        came = report.done[before:]
+        if came:
+            report.came += came
+            flat = left is not None and left.flat
+            code, severity = ("CLOSED_LATE", "warning") if flat else ("NOT_FLAT", "critical")
+            self._told(report, code, severity, f"{why}: {'; '.join(came)}")
+        return left
 
     def _require(self, report: Report, left: Holdings | None) -> None:
         if not report.flat:
@@ -205,7 +258,7 @@ class KillSwitch:
 
         def write() -> None:
             try:
-                halting.set_result(self._set(TradingState.HALTED, why))
+                halting.set_result(self._set(TradingState.HALTED, why, flat=True))
             except Exception as error:  # noqa: BLE001 - handed on, whoever waits for the result raises it
                 halting.set_exception(error)
 
@@ -223,10 +276,10 @@ class KillSwitch:
             report.state, report.changed = halted.state, halted.changed
             report.problems += halted.problems
 
-    def _set(self, state: TradingState, why: str) -> Report:
+    def _set(self, state: TradingState, why: str, *, flat: bool = False) -> Report:
         report = Report(self._account)
         report.state, report.changed = set_state(
-            self._store(), state, self._actor, why, self._clock.now()
+            self._store(), state, self._actor, why, self._clock.now(), flat=flat
         )
         try:
             self._announce(report.state)

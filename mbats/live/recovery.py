@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from mbats.errors import DataError, NotReadyError, RefusedError
+from mbats.live import holding
 from mbats.live.book import Book, LogGapError
 from mbats.live.compaction import compacted
 from mbats.live.ports import AccountState, Broker, Clock, Journal, Lease
@@ -41,6 +42,10 @@ class Surroundings:
     patience: timedelta = PATIENCE
     proven: Callable[[], Book | None] = lambda: None
 
+    def hold_lease(self) -> None:
+        """Return with the lease surely held. Raises what regaining it raises."""
+        holding.hold(self.lease, self.journal)
+
 
 def recover(
     account: Account,
@@ -58,7 +63,7 @@ def recover(
     Raises :class:`RefusedError` with every mismatch where the account does not reconcile,
     :class:`NotReadyError` where the broker does not answer for too long.
     """
-    around.lease.check()
+    around.hold_lease()
     records = around.journal.records()
     book, values = last_checkpoint(records) or (None, {})
     is_first = book is None
@@ -76,7 +81,6 @@ def recover(
     while trader.protocol.unresolved:
         _patiently(around, trader.resolve)
         if trader.protocol.unresolved:
-            around.lease.check()
             around.sleep(LOOK_AGAIN_SECONDS)
     reconcile(trader, around)
     if is_first:
@@ -91,8 +95,8 @@ def _compact(trader: Trader, around: Surroundings) -> None:
 
     A journal that stays long is no reason not to trade.
     """
-    around.lease.check()
     try:
+        around.hold_lease()
         records = around.journal.records()
         kept = compacted(records, trader.book, around.proven(), around.clock.now())
         around.journal.compact(kept)
@@ -156,7 +160,7 @@ def first_checkpoint(records: Sequence[Mapping[str, Any]]) -> Book | None:
 
 def refuse_lost_checkpoint(records: Sequence[Mapping[str, Any]]) -> None:
     """Raise where orders were sent but no checkpoint is left: the journal is not whole."""
-    if records:
+    if any(record["record"] != holding.RECORD for record in records):
         raise RefusedError(
             f"The journal has {len(records)} records and no checkpoint: its beginning is lost.",
             mend="restore it; or `mbats flatten`, then start with a new journal",
@@ -186,13 +190,13 @@ def _moved_on(found: Sequence[Mismatch]) -> bool:
 
 
 def _patiently(around: Surroundings, read: Callable[[], Any]) -> Any:
-    """Read what may be read again, until it answers or patience ends."""
+    """Read what may be read again, with the lease held, until it answers or patience ends."""
     deadline = around.clock.now() + around.patience
     while True:
         try:
+            around.hold_lease()
             return read()
         except (OSError, NotReadyError, LogGapError):
             if around.clock.now() >= deadline:
                 raise
             around.sleep(LOOK_AGAIN_SECONDS)
-            around.lease.check()

@@ -81,7 +81,7 @@ class Outside:
     def now(self) -> datetime:
         return moment(self._now_ns)
 
-    def monotonic(self) -> float:
+    def elapsed(self) -> float:
         return self._now_ns / 1e9
 
     def sleep(self, seconds: float) -> None:
@@ -306,7 +306,7 @@ def trade(
     )
     api = session(settings, CLIENT_TIMEOUT)
     api.client.mount("http://", Wire(outside))
-    reader = OandaReader(api, address="sim", sleep=outside.sleep, clock=outside.monotonic)
+    reader = OandaReader(api, address="sim", sleep=outside.sleep, clock=outside.elapsed)
     names = [name for a in duty.assignments for name in a.instruments]
     instruments = {name: spec_of(name).instrument for name in names}
     around = Surroundings(

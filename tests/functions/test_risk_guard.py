@@ -228,7 +228,7 @@ class Bench:
         self.guard = Guard(
             desk.objects,
             lambda account: ControlObject(desk.objects, account),
-            lambda account, why: state_switch(desk, account, "risk-guard").halt(why),
+            lambda account, why: state_switch(desk, account, "risk-guard").halt(why, flat=True),
             self._flatten,
             self.published.append,
             limits,
@@ -242,8 +242,8 @@ class Bench:
         self.flattened.append(account)
         return "closed"
 
-    def beat(self, seconds, value):
-        self.guard.take(Delivered(beat(self.account, seconds, value)))
+    def beat(self, seconds, value, **positions):
+        self.guard.take(Delivered(beat(self.account, seconds, value, **positions)))
 
 
 @pytest.fixture
@@ -317,6 +317,31 @@ def test_after_a_person_resumes_the_guard_begins_anew_and_guards_again(bench):
 
     assert bench.flattened == [bench.account] * 2
     assert order(bench.desk, bench.account).number == 3
+
+
+@pytest.mark.parametrize(("flat", "again"), [(True, 1), (False, 0)])
+def test_what_arrives_after_a_person_has_flattened_is_closed_and_a_halt_alone_closes_nothing(
+    bench, flat, again
+):
+    control = ControlObject(bench.desk.objects, bench.account)
+    bench.beat(0, 10_000, EUR_USD=1000)
+    set_state(control, TradingState.HALTED, "a person", "drill", NOON, flat=flat)
+    bench.beat(10, 10_000, EUR_USD=1000)
+    assert bench.flattened == [], "whoever flattens has the first hand"
+
+    for seconds in (60, 70):
+        bench.now = NOON + timedelta(seconds=seconds)
+        bench.beat(seconds, 10_000, EUR_USD=1000)
+    assert bench.flattened == [bench.account] * again
+
+    bench.now += timedelta(minutes=1)
+    bench.beat(200, 10_000, EUR_USD=1000)
+    assert bench.flattened == [bench.account] * again * 2, "it came once more"
+    bench.beat(210, 10_000)
+    bench.now += timedelta(minutes=1)
+    bench.beat(270, 10_000)
+    assert bench.flattened == [bench.account] * again * 2
+    assert order(bench.desk, bench.account).number == 1
 
 
 def test_events_of_other_tables_and_of_streamers_are_left_alone(bench):

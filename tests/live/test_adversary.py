@@ -104,10 +104,11 @@ def test_a_lease_that_was_lost_while_the_intent_was_journaled_sends_nothing():
         return SlowJournal(bot.clock, lambda: setattr(bot.lease, "held", False))
 
     bot = Bot(lose)
-    with pytest.raises(RefusedError, match="lease"):
-        bot.protocol.place(intent())
+    assert bot.protocol.place(intent()).fate is Fate.HELD
     assert [r["record"] for r in bot.journal.records()] == ["intent"]
     assert bot.broker.sent == []
+    with pytest.raises(RefusedError, match="lease"):
+        bot.protocol.hold_lease()
 
 
 # A journal that does not answer.

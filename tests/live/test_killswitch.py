@@ -159,6 +159,117 @@ def test_a_frozen_bot_keeps_nobody_from_flattening(running):
         bot.stdout.close()
 
 
+# Orders that were on their way.
+
+
+class MovedClock:
+    """The time, moved on by whoever waits; ``later`` is what happens while that is."""
+
+    def __init__(self):
+        self.time, self.later = NOW, {}
+
+    def now(self):
+        return self.time
+
+    def sleep(self, seconds):
+        self.time += timedelta(seconds=seconds)
+        for due in [due for due in self.later if due <= (self.time - NOW).total_seconds()]:
+            self.later.pop(due)()
+
+
+def watched_switch(running, events, clock):
+    made = switch(running, events=events)
+    made._clock, made._sleep = clock, clock.sleep
+    return made
+
+
+def send(running, **changes):
+    from mbats.local.oanda_sim import orders
+
+    body = {"type": "MARKET", "instrument": "EUR_USD", "units": "300", **changes}
+    return lambda: running.call(
+        lambda e: orders.create(e.accounts[running.account_id], e.now_ns, {"order": body})
+    )
+
+
+WATCH = timedelta(seconds=60)
+
+
+def test_what_a_frozen_bot_had_on_its_way_is_closed_after_all_was_flat(running):
+    events, said, clock = [], [], MovedClock()
+    waiting = send(running, type="STOP", price="1.90000", timeInForce="GTC")
+    clock.later = {9: send(running), 58: waiting}
+    report = watched_switch(running, events, clock).flatten(
+        "drill", timedelta(seconds=5), WATCH,
+        lambda report: said.append((report.flat, report.seconds, left(running))),
+    )  # fmt: skip
+    assert said == [(True, report.seconds, (0, 0))], "it says so at once, and once"
+    assert report.seconds < 5
+    assert left(running) == (0, 0)
+    assert (report.flat, len(report.came)) == (True, 2)
+    assert report.watched >= WATCH.total_seconds()
+    codes = [e.row["code"] for e in events]
+    assert codes[:2] == ["STATE_HALTED", "FLATTENED"]
+    assert codes[2:] == ["CLOSED_LATE"] * 2
+    assert running.violations() == []
+
+
+def test_without_a_watch_it_ends_as_soon_as_all_is_flat(running):
+    clock = MovedClock()
+    clock.later = {9: send(running)}
+    report = watched_switch(running, [], clock).flatten("drill", timedelta(seconds=5))
+    assert (report.watched, report.came) == (0, [])
+    assert clock.time < NOW + timedelta(seconds=5)
+
+
+def test_what_came_late_and_cannot_be_closed_fails_loudly(running):
+    events, clock = [], MovedClock()
+
+    def late():
+        send(running)()
+        running.call(lambda e: e.halt("EUR_USD", True))
+
+    clock.later = {9: late}
+    with pytest.raises(NotFlatError, match="is not flat"):
+        watched_switch(running, events, clock).flatten("drill", timedelta(seconds=5), WATCH)
+    assert (events[-1].row["code"], events[-1].row["severity"]) == ("NOT_FLAT", "critical")
+
+
+def test_a_broker_that_is_gone_as_the_watch_ends_is_not_called_flat(running):
+    clock = MovedClock()
+
+    def gone():
+        for number in range(1, 200):
+            running.inject(FaultAt("read", number, Fault.SERVER_ERROR))
+
+    clock.later = {50: gone}
+    with pytest.raises(NotFlatError) as failed:
+        watched_switch(running, [], clock).flatten("drill", timedelta(seconds=5), WATCH)
+    assert "the broker did not answer" in str(failed.value)
+    assert len(failed.value.tried) < 5, "the same problem is said once"
+
+
+def test_ctrl_c_ends_the_watch_and_not_what_was_done(running):
+    clock = MovedClock()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    clock.later = {5: interrupt}
+    report = watched_switch(running, [], clock).flatten("drill", timedelta(seconds=5), WATCH)
+    assert report.flat
+    assert report.watched < 10
+    assert any("by hand" in problem for problem in report.problems)
+
+
+def test_flattening_is_written_down_as_that_and_halting_is_not(running):
+    store = MemoryControl()
+    switch(running, store=store).halt("drill")
+    assert not store.read()[0].flat
+    switch(running, store=store).flatten("drill", timedelta(seconds=5))
+    assert store.read()[0].flat
+
+
 def test_resume_is_refused_when_the_account_does_not_reconcile(running):
     store, events = MemoryControl(), []
     made = switch(running, store=store, events=events)

@@ -13,7 +13,10 @@ from mbats.trading.risk.context import Limits, Quote
 from tests.live.fakes import FakeBroker, HeldLease, ManualClock, MemoryJournal, intent
 
 CALM = Limits(
-    price_age=timedelta(days=1), collar_pips=None, spread_pips=None, duplicate_window=timedelta(0)
+    price_age=timedelta(seconds=20),
+    collar_pips=None,
+    spread_pips=None,
+    duplicate_window=timedelta(0),
 )
 ACCOUNT = Account("A", "USD", "run-1", {"EUR_USD": instrument("EUR_USD")}, CALM)
 

@@ -3,7 +3,8 @@
 It believes no bot: it follows the events on its own, and closes at the broker with the kill
 switch's own credentials. A broken limit is written down before the switch is pulled and after, so
 that a guard that dies in between is continued by the next event, and one that does not changes
-nothing.
+nothing. It pulls again where an account that was flattened holds something: an order that
+was on its way has arrived.
 """
 
 from collections.abc import Callable
@@ -25,9 +26,11 @@ from mbats.trading.risk.context import TradingState
 
 ACTOR = "risk-guard"
 CODE = "GUARD_PULLED"
+NOT_FLAT = "NOT_FLAT"
 FOLDER = "guard"
 AGAIN = timedelta(seconds=45)
-"""A pull that has not ended by then has died: the next event of the account takes it up."""
+"""A pull that has not ended by then has died: the next event of the account takes it up. So long
+whoever flattens is left alone, too."""
 
 _ATTEMPTS = 20
 _WATCHED = ("heartbeat", "fill")
@@ -92,7 +95,8 @@ class Guard:
         for _ in range(_ATTEMPTS):
             document, generation = record.read()
             before = Watched.from_record(document) if document else Watched(account)
-            after = self._judged(portfolio_watch.take(self._seen(before), table, row), by)
+            after = portfolio_watch.take(self._seen(before), table, row)
+            after = self._judged(after, by, row["time"])
             mine = after.pull is not None and after.pull != before.pull
             if after == before:
                 return before, False
@@ -112,18 +116,34 @@ class Guard:
             return watched
         return portfolio_watch.resumed(watched, order.at)
 
-    def _judged(self, watched: Watched, by: str) -> Watched:
+    def _judged(self, watched: Watched, by: str, at: datetime) -> Watched:
         """Return it with the pull that this event asks for, newly or because one broke off."""
         now, pull = self._now(), watched.pull
-        if pull is not None:
-            died = not pull.done and (pull.failed or now - pull.at > AGAIN)
+        if pull is not None and not pull.done:
+            died = pull.failed or now - pull.at > AGAIN
             return replace(watched, pull=replace(pull, at=now, failed=False)) if died else watched
+        if pull is None or now - pull.at > AGAIN:
+            held = self._held_though_flat(watched, at)
+            if held:
+                return replace(watched, pull=Pull(by, NOT_FLAT, held, now))
+        if pull is not None:
+            return watched
         limits = portfolio_watch.limits_of(watched.account, self._limits)
         found = portfolio_watch.breaches(watched, limits)
         if not found:
             return watched
         why = "; ".join(f"{denied.code}: {denied.detail}" for denied in found)
         return replace(watched, pull=Pull(by, found[0].code, why, now))
+
+    def _held_though_flat(self, watched: Watched, at: datetime) -> str:
+        """Return what an account holds that was flattened a while before ``at``; else nothing."""
+        held = [f"{h.units} {name}" for name, h in watched.positions.items() if h.units]
+        if not held:
+            return ""
+        order, _ = self._control(watched.account).read()
+        if order.state is not TradingState.HALTED or not order.flat or at - order.at < AGAIN:
+            return ""
+        return f"{', '.join(held)} held after {order.by} had flattened the account"
 
     def _pull(self, watched: Watched) -> None:
         pull, account = watched.pull, watched.account
