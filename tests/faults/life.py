@@ -44,7 +44,7 @@ from tests.faults.wire import Ask, Channel, moment
 from tests.faults.world import ACCOUNT, CLIENT_TIMEOUT, INSTRUMENTS
 
 LIMITS = Limits(
-    price_age=timedelta(minutes=10), spread_pips=None, orders_per_minute=None, collar_pips=None,
+    price_age=timedelta(seconds=10), spread_pips=None, orders_per_minute=None, collar_pips=None,
     duplicate_window=timedelta(0),
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What froze between its approval and the wire is held back, and asked about again before it goes."""
+"""What froze between its approval and the wire is held back, and asked about again."""
 
 from datetime import timedelta
 from decimal import Decimal

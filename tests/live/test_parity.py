@@ -227,7 +227,8 @@ def test_what_was_seen_is_replayed_only_where_the_strategy_was_asked():
     bars = tick_bars(made)["EUR_USD"]
     signals = [
         {
-            "instrument": "EUR_USD", "time": at(bars.start, n), "known_at": (end := at(bars.end, n)),
+            "instrument": "EUR_USD", "time": at(bars.start, n),
+            "known_at": (end := at(bars.end, n)),
             "decided_at": end + timedelta(seconds=1) if n > 2 else None, "bid": None, "ask": None,
         }
         for n in range(len(bars))
