@@ -7,6 +7,7 @@ in the broker's log, and tells it as of its own run. So each of the two has one 
 from collections.abc import Sequence
 from datetime import datetime
 
+from mbats.live.protocol import Fate
 from mbats.live.replay import Row, Session
 from mbats.trading.order import parent_key
 
@@ -19,12 +20,20 @@ class Elsewhere:
         self._sent_by = {
             parent_key(row["order_key"]): str(row["run_id"]) for row in session.other_orders
         }
+        self._said = {row["order_key"]: row for row in session.other_events}
         self._began: datetime = session.run["started_at"]
 
     def told_to(self, key: str) -> str | None:
         """Return who was told of the fill of an order of this session; None if nobody else was."""
         run = self._told_to.get(key)
         return None if run is None else f"told to run {run}, as it recovered"
+
+    def said_of(self, key: str) -> str | None:
+        """Return what another run found out became of an order of this session, if one did."""
+        said = self._said.get(parent_key(key))
+        if said is None or said["code"] == Fate.PLACED:
+            return None
+        return f"{said['code']}, told to run {said['run_id']}: {said['detail']}"
 
     def sent_before(self, key: str, fills: Sequence[Row]) -> str | None:
         """Return why a fill that was told here is of an order of an earlier run; None if it is not.

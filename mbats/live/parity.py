@@ -176,6 +176,8 @@ class Comparison:
             reason, detail = Reason.OTHER_RUN, about
         elif told is not None:
             reason, detail = told
+        elif about := self._elsewhere.said_of(expected.key):
+            reason, detail = Reason.OTHER_RUN, about
         elif because is not None:
             reason, detail = because
         elif self._on_seen is not None and expected.key not in self._on_seen:

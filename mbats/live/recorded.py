@@ -51,6 +51,10 @@ class Sessions(Protocol):
         """Return the rows of ``risk.risk_event`` of a run."""
         ...
 
+    def account_events(self, account: str, since: datetime) -> Sequence[Row]:
+        """Return the rows of ``risk.risk_event`` about orders of an account, whoever told them."""
+        ...
+
     def account_rows(self, account: str, since: datetime) -> Mapping[str, Sequence[Row]]:
         """Return the rows of ``order_event`` and ``fill`` of an account, whoever told them."""
         ...
@@ -104,7 +108,9 @@ def load_session(
         )
         for name in names
     }  # fmt: skip
-    others = _of_others(risk.account_rows(str(run["account"]), began - _QUIET), run["run_id"])
+    account, since = str(run["account"]), began - _QUIET
+    told = {**risk.account_rows(account, since), "events": risk.account_events(account, began)}
+    others = _of_others(told, str(run["run_id"]))
     made = Session(
         run={**run, "vendor": vendor},
         loaded=loaded,
@@ -122,6 +128,7 @@ def load_session(
         events=risk.events(str(run["run_id"])),
         other_fills=others["fill"],
         other_orders=others["order_event"],
+        other_events=others["events"],
     )
     bars = [*made.warm_up.values(), *tick_bars(made).values()]
     if not bars:

@@ -15,6 +15,7 @@ from mbats.live import holding
 from mbats.live.book import Book, LogGapError
 from mbats.live.compaction import compacted
 from mbats.live.ports import AccountState, Broker, Clock, Journal, Lease
+from mbats.live.protocol import Fate
 from mbats.live.reconcile import Mismatch, MismatchKind, mismatches, require_agreement
 from mbats.live.trader import Account, DayMarks, Publish, Told, Trader
 
@@ -77,6 +78,7 @@ def recover(
         publish, told, marks,
     )  # fmt: skip
     open_stream()
+    _tell_again(trader, records)
     _patiently(around, trader.protocol.catch_up)
     while trader.protocol.unresolved:
         _patiently(around, trader.resolve)
@@ -88,6 +90,18 @@ def recover(
         trader.checkpoint()
     _compact(trader, around)
     return trader
+
+
+def _tell_again(trader: Trader, records: Sequence[Mapping[str, Any]]) -> None:
+    """Tell what became of orders that never were, where whoever found out may have died untold.
+
+    What was settled before the newest checkpoint is stored; no transaction tells of the rest.
+    """
+    for record in reversed(records):
+        if record["record"] == "checkpoint":
+            return
+        if record["record"] == "outcome" and record["fate"] != Fate.PLACED:
+            trader.tell(record["fate"], record["detail"], "info", order_key=record["key"])
 
 
 def _compact(trader: Trader, around: Surroundings) -> None:

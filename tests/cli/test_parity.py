@@ -33,6 +33,9 @@ class Risk:
     def events(self, run_id):
         return self.told
 
+    def account_events(self, account, since):
+        return []
+
     def account_rows(self, account, since):
         return {"fill": [], "order_event": []}
 

@@ -195,6 +195,7 @@ def _parity(world: WeekWorld, folder: Path) -> list[tuple[str, Report]]:
                 events=[r for r in rows["risk_event"] if r["run_id"] == run["run_id"]],
                 other_fills=[r for r in rows["fill"] if r["run_id"] != run["run_id"]],
                 other_orders=[r for r in rows["order_event"] if r["run_id"] != run["run_id"]],
+                other_events=[r for r in rows["risk_event"] if r["run_id"] != run["run_id"]],
             )  # fmt: skip
             session = replace(session, warm_up={k: v for k, v in session.warm_up.items() if v})
             made.append((f"{run['run_id']} {strategy}", compare(session)))

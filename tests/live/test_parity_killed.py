@@ -41,6 +41,15 @@ def test_a_fill_of_another_order_explains_nothing():
     assert not compare(replace(made, other_fills=[{**fill, "order_key": "m1-other"}])).parity
 
 
+def test_what_the_next_run_found_out_of_an_order_is_what_became_of_it():
+    made, fill = cut_at(3)
+    said = {"order_key": fill["order_key"], "run_id": "run-2", "code": "not_placed", "detail": "x"}
+    found = compare(replace(made, other_events=[said]))
+    last = next(d for d in found.differences if d.key == fill["order_key"])
+    assert (last.reason, last.detail) == (Reason.OTHER_RUN, "not_placed, told to run run-2: x")
+    assert not compare(replace(made, other_events=[{**said, "code": "placed"}])).parity
+
+
 def recovered(fill, **changes):
     """Return the session after the killed one, which was told of ``fill`` and did nothing else."""
     made = session()
