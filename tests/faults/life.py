@@ -37,6 +37,7 @@ from mbats.strategy.loading import LoadedStrategy
 from mbats.trading.risk.context import Limits
 from mbats.vendors.oanda_broker import OandaBroker
 from mbats.vendors.oanda_client import OandaReader, session
+from mbats.vendors.oanda_gate import Gate
 from mbats.vendors.oanda_recent import OandaRecent
 from mbats.vendors.oanda_streams import TransactionStream
 from tests.faults.restless import Restless
@@ -91,12 +92,15 @@ class Outside:
 class Wire(BaseAdapter):
     """Carries requests to the world, and its faults back as ``requests`` raises them."""
 
-    def __init__(self, outside: Outside) -> None:
+    def __init__(self, outside: Outside, gate: Gate) -> None:
         super().__init__()
         self._outside = outside
+        self._gate = gate
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
         kind = "read" if request.method == "GET" else "write"
+        self._outside.ask("leave")
+        self._gate.look()
         body = request.body or b""
         body = body.encode() if isinstance(body, str) else body
         what, content = self._outside.ask(
@@ -305,13 +309,14 @@ def trade(
         oanda_account=duty.account,
     )
     api = session(settings, CLIENT_TIMEOUT)
-    api.client.mount("http://", Wire(outside))
+    gate = Gate()
+    api.client.mount("http://", Wire(outside, gate))
     reader = OandaReader(api, address="sim", sleep=outside.sleep, clock=outside.elapsed)
     names = [name for a in duty.assignments for name in a.instruments]
     instruments = {name: spec_of(name).instrument for name in names}
     around = Surroundings(
-        make_broker(api, reader, duty.account, instruments), stores.journal, stores.lease, outside,
-        outside.sleep, proven=stores.proven,
+        make_broker(api, reader, duty.account, instruments, gate), stores.journal, stores.lease,
+        outside, outside.sleep, proven=stores.proven,
     )  # fmt: skip
     put: list[Any] = []
     inbox = make_inbox(outside, TransactionStream(settings, put.append), put)
