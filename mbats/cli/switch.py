@@ -37,11 +37,15 @@ def confirm(what: str, yes: bool, as_json: bool) -> None:
 
 def say_flat(report: Report, watch: timedelta) -> None:
     """Say at once that all is flat, and what the command still waits for."""
-    errors.print(
-        f"Flat, with no orders left, after {report.seconds:.1f} s. Looking on for "
-        f"{watch.total_seconds():g} s, in case an order was on its way; Ctrl-C ends that.",
-        markup=False,
-    )
+    errors.print(f"Flat, with no orders left, after {report.seconds:.1f} s.", markup=False)
+    if report.state is None:
+        errors.print("The halt is not written yet: a bot that runs may trade again.", markup=False)
+    if watch:
+        errors.print(
+            f"Looking on for {watch.total_seconds():g} s, in case an order was on its way; "
+            "Ctrl-C ends that.",
+            markup=False,
+        )
 
 
 def show(report: Report, as_json: bool) -> None:

@@ -242,6 +242,8 @@ class Bot:
             return  # read before the newest, it waited in the inbox: it must not end a halt
         was_blind, self._blind = self._blind, False
         is_new = order.number != self._order.number
+        if self._breached and not is_new and order.state is not TradingState.HALTED:
+            self._halt_after_all()
         if not is_new and not was_blind:
             return
         self._obey(order, is_new=is_new)
@@ -383,6 +385,13 @@ class Bot:
             except (MbatsError, OSError) as problem:
                 log.error("while ending: %s", problem)
 
-    def _halt(self, why: str) -> None:
-        actor = f"bot {self._plan.account.run_id}"
-        set_state(self._ports.control, TradingState.HALTED, actor, why, self._clock.now())
+    def _halt_after_all(self) -> None:
+        """Write the halt of a broken limit that could not be written: the store answers again."""
+        try:
+            self._halt("a portfolio limit is broken", flat=True)
+        except (MbatsError, OSError) as error:
+            log.error("the halt is still not written: %s", error)
+
+    def _halt(self, why: str, *, flat: bool = False) -> None:
+        actor, now = f"bot {self._plan.account.run_id}", self._clock.now()
+        set_state(self._ports.control, TradingState.HALTED, actor, why, now, flat=flat)

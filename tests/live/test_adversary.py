@@ -193,6 +193,8 @@ def test_a_broken_limit_whose_halt_could_not_be_written_is_not_forgotten_with_th
     house.run(entries)
     assert len(house.flattened) == 1, "it flattens once"
     assert house.bot.live.trader.state is TradingState.HALTED
+    written = house.control.read()[0]
+    assert (written.state, written.flat) == (TradingState.HALTED, True), "the store answers again"
 
 
 # Measuring a loss from the wrong place.

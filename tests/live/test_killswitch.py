@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,6 +13,7 @@ import pytest
 
 from mbats.config import Settings
 from mbats.errors import NotReadyError, RefusedError
+from mbats.live import killswitch
 from mbats.live.control import MemoryControl, TradingOrder, decode, encode, set_state
 from mbats.live.killswitch import Holdings, KillSwitch, NotFlatError, refuse_unless_asked
 from mbats.local.oanda_sim import AccountSpec, Fault, FaultAt, SimConfig, serve, spec_of
@@ -260,6 +262,47 @@ def test_ctrl_c_ends_the_watch_and_not_what_was_done(running):
     assert report.flat
     assert report.watched < 10
     assert any("by hand" in problem for problem in report.problems)
+
+
+class LateStore(MemoryControl):
+    """A store that does not answer ``times`` times."""
+
+    times = 2
+
+    def read(self):
+        if self.times:
+            self.times -= 1
+            raise NotReadyError("the store does not answer")
+        return super().read()
+
+
+def test_a_halt_that_could_not_be_written_is_written_while_it_looks_on(running):
+    clock, store, said = MovedClock(), LateStore(), []
+    made = watched_switch(running, [], clock)
+    made._store = lambda: store
+    report = made.flatten(
+        "drill", timedelta(seconds=5), WATCH, lambda report: said.append(report.state)
+    )
+    assert said == [None], "that it is flat waits for no store"
+    assert store.read()[0].flat
+    assert report.state == store.read()[0]
+    assert len([p for p in report.problems if "not written" in p]) == 1
+
+
+def test_a_bus_that_hangs_holds_up_neither_the_closing_nor_the_word_of_it(running, monkeypatch):
+    monkeypatch.setattr(killswitch, "TELLING_SECONDS", 0.05)
+    clock, said, hanging = MovedClock(), [], threading.Event()
+    made = watched_switch(running, [], clock)
+    made._announce = lambda order: hanging.wait(60)
+    try:
+        report = made.flatten(
+            "drill", timedelta(seconds=5), timedelta(seconds=3),
+            lambda report: said.append((report.state is not None, left(running))),
+        )  # fmt: skip
+    finally:
+        hanging.set()
+    assert said == [(True, (0, 0))], "the halt is written; that nobody was told of it can wait"
+    assert report.flat
 
 
 def test_flattening_is_written_down_as_that_and_halting_is_not(running):
