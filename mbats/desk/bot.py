@@ -49,6 +49,9 @@ log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10.0
 LEASE_WAIT_SECONDS = 60.0
+FLUSH_SECONDS = 2.0
+"""How long a checkpoint waits for events: the bot has limits to watch, and tries again."""
+
 _READS = Backoff(attempts=3, first_s=0.2, longest_s=1.0)  # the bot itself asks again each second
 
 Put = Callable[[Any], None]
@@ -134,7 +137,7 @@ class _Parts:
 
     def ports(self) -> Ports:
         """Open everything that the session needs around it."""
-        publisher = Publisher(self._settings)
+        publisher = Publisher(self._settings, patience_s=FLUSH_SECONDS)
         self._opened.callback(publisher.close)
         rows = RowWriter(self._desk.warehouse)
         rows.start()

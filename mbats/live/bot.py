@@ -21,7 +21,7 @@ from mbats.live.kept_flat import KeptFlat
 from mbats.live.plan import Plan, Ports
 from mbats.live.ports import AccountState
 from mbats.live.reconcile import UnreconciledError
-from mbats.live.recovery import reconcile, recover
+from mbats.live.recovery import patiently, reconcile, recover
 from mbats.live.session import Prepared, claims, prepare_live
 from mbats.live.store import LiveStore
 from mbats.live.streams import Broken, Connected, Ended, Unreadable
@@ -362,7 +362,7 @@ class Bot:
         now = self._clock.now()
         self._ports.rows("equity", [self._account_rows().equity(now)])
         self._ports.rows("position", self._account_rows().positions(now))
-        self._ports.events.flush()
+        patiently(self._ports.around, self._ports.events.flush)
         self._trader.checkpoint()
 
     def _fail(self, row: Row, error: BaseException) -> None:

@@ -70,7 +70,7 @@ def recover(
     is_first = book is None
     if book is None:
         refuse_lost_checkpoint(records)
-        book = Book.opened_at(_patiently(around, around.broker.state))
+        book = Book.opened_at(patiently(around, around.broker.state))
     _require_same_account(account, book)
     marks = DayMarks.from_record(values) if values else None
     trader = Trader(
@@ -79,9 +79,9 @@ def recover(
     )  # fmt: skip
     open_stream()
     _tell_again(trader, records)
-    _patiently(around, trader.protocol.catch_up)
+    patiently(around, trader.protocol.catch_up)
     while trader.protocol.unresolved:
-        _patiently(around, trader.resolve)
+        patiently(around, trader.resolve)
         if trader.protocol.unresolved:
             around.sleep(LOOK_AGAIN_SECONDS)
     reconcile(trader, around)
@@ -121,9 +121,9 @@ def _compact(trader: Trader, around: Surroundings) -> None:
 def reconcile(trader: Trader, around: Surroundings) -> None:
     """Return when book and broker agree on everything. Raises :class:`RefusedError` otherwise."""
     for _ in range(_READS):
-        state = _patiently(around, around.broker.state)
+        state = patiently(around, around.broker.state)
         _require_same_currency(trader.account, state)
-        _patiently(around, trader.protocol.catch_up)
+        patiently(around, trader.protocol.catch_up)
         found = mismatches(trader.book, state, trader.protocol.known_keys)
         if not _moved_on(found):
             break
@@ -203,7 +203,7 @@ def _moved_on(found: Sequence[Mismatch]) -> bool:
     return any(mismatch.kind is MismatchKind.CURSOR for mismatch in found)
 
 
-def _patiently(around: Surroundings, read: Callable[[], Any]) -> Any:
+def patiently(around: Surroundings, read: Callable[[], Any]) -> Any:
     """Read what may be read again, with the lease held, until it answers or patience ends."""
     deadline = around.clock.now() + around.patience
     while True:

@@ -107,6 +107,25 @@ def test_a_checkpoint_that_cannot_be_written_is_written_later():
     assert house.runs.ended[0][1] is None
 
 
+def test_a_bus_that_is_away_keeps_no_bot_from_trading_and_all_is_told_at_the_end():
+    house = House()
+    away = [40]
+    true = house.sink.flush
+
+    def flush():
+        if away[0]:
+            away[0] -= 1
+            raise NotReadyError("the bus does not answer")
+        true()
+
+    house.sink.flush = flush
+    house.run(ticks_at(CLOSES))
+    assert house.position() == 1000
+    assert [row for row, error in house.runs.ended if error] == []
+    assert [e.row["units"] for e in house.sink.stored if e.table == "fill"] == [1000]
+    assert house.journal.records()[-1]["book"]["cursor"] == house.broker.state().last_id
+
+
 # The trading state.
 
 
