@@ -13,7 +13,6 @@ import pytest
 
 from mbats.config import Settings
 from mbats.errors import NotReadyError, RefusedError
-from mbats.live import killswitch
 from mbats.live.control import MemoryControl, TradingOrder, decode, encode, set_state
 from mbats.live.killswitch import Holdings, KillSwitch, NotFlatError, refuse_unless_asked
 from mbats.local.oanda_sim import AccountSpec, Fault, FaultAt, SimConfig, serve, spec_of
@@ -289,19 +288,18 @@ def test_a_halt_that_could_not_be_written_is_written_while_it_looks_on(running):
     assert len([p for p in report.problems if "not written" in p]) == 1
 
 
-def test_a_bus_that_hangs_holds_up_neither_the_closing_nor_the_word_of_it(running, monkeypatch):
-    monkeypatch.setattr(killswitch, "TELLING_SECONDS", 0.05)
-    clock, said, hanging = MovedClock(), [], threading.Event()
-    made = watched_switch(running, [], clock)
-    made._announce = lambda order: hanging.wait(60)
-    try:
-        report = made.flatten(
-            "drill", timedelta(seconds=5), timedelta(seconds=3),
-            lambda report: said.append((report.state is not None, left(running))),
-        )  # fmt: skip
-    finally:
+def test_a_bus_that_hangs_holds_up_neither_the_closing_nor_the_word_of_it(running):
+    said, hanging, first = [], threading.Event(), []
+    made = watched_switch(running, [], MovedClock())
+    made._announce = lambda order: first.append(hanging.wait(5))
+
+    def flat(report):
+        said.append((report.state is not None, left(running)))
         hanging.set()
+
+    report = made.flatten("drill", timedelta(seconds=5), timedelta(seconds=3), flat)
     assert said == [(True, (0, 0))], "the halt is written; that nobody was told of it can wait"
+    assert first == [True], "it was said while the bus still hung"
     assert report.flat
 
 
