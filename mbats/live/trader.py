@@ -35,6 +35,8 @@ APPROVAL = timedelta(seconds=2)
 CLOCK_MARGIN = QUARANTINE - ENTRY_LIFETIME - Limits().price_age
 """What a quarantine lasts beyond the longest life of an entry at the broker."""
 
+_CANCELS = 3  # tried in a row, where this process freezes each time
+
 PEAK_STEP = Decimal("0.001")
 """By how much of itself the peak grows before it is written down anew: a restart loses no more."""
 
@@ -196,12 +198,14 @@ class Trader:
 
     def cancel(self, order_id: int) -> bool:
         """Cancel a waiting order; return whether it is surely gone."""
-        try:
-            return self.protocol.cancel(order_id)
-        except NotHeldError:
-            self.protocol.hold_lease()
-            self.look_again()
-            return self.protocol.cancel(order_id)
+        for _ in range(_CANCELS):
+            self._approved_at = self._clock.elapsed()
+            try:
+                return self.protocol.cancel(order_id)
+            except (NotHeldError, HeldBackError):
+                self.protocol.hold_lease()
+                self.look_again()
+        return False
 
     def _approved(
         self, intent: OrderIntent, send: Callable[[OrderIntent], Verdict]

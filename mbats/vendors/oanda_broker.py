@@ -79,7 +79,7 @@ class OandaBroker:
 
     def cancel(self, order_id: int) -> Answer:
         """Cancel one pending order."""
-        return self._send(OrderCancel(self._account, str(order_id)))
+        return self._order(OrderCancel(self._account, str(order_id)))
 
     def replace(self, order_id: int, intent: OrderIntent, *, comment: str) -> Answer:
         """Cancel one pending order and put ``intent`` in its place, once."""
@@ -101,7 +101,7 @@ class OandaBroker:
         return self._instruments[intent.instrument]
 
     def _order(self, request: APIRequest) -> Answer:
-        """Send an order, unless the last look holds it back."""
+        """Send what changes an order, unless the last look holds it back."""
         self.last_look()
         with self._gate.asking(self.last_look):
             return self._send(request)

@@ -220,6 +220,8 @@ class Inbox:
                 self.put(Control(Broken(Stream.TRANSACTIONS, what)))
             case "connected":
                 self.put(Control(Connected(Stream.TRANSACTIONS)))
+            case "control":
+                self.put(Control(what))
             case "lost":
                 self.put(PricesLost(what))
             case "back":
@@ -249,6 +251,8 @@ class Stores:
     runs: Any = field(default_factory=NoRuns)
     rows: Any = lambda table, rows: None
     proven: Any = lambda: None
+    control: Any = field(default_factory=MemoryControl)
+    flatten: Any = lambda why: None
 
 
 @dataclass(frozen=True)
@@ -326,7 +330,7 @@ def trade(
     )  # fmt: skip
     ports = Ports(
         around, inbox, OandaRecent(reader, outside, bars=duty.warm_up_bars), stores.events,
-        MemoryControl(), stores.runs, lambda why: None, lambda: None, stores.rows,
+        stores.control, stores.runs, stores.flatten, lambda: None, stores.rows,
         lambda: None,
     )  # fmt: skip
     bot = Bot(plan, ports)

@@ -208,6 +208,28 @@ def test_a_cancel_regains_the_lease_first(desk):
     assert desk.looks == 1
 
 
+def test_a_cancel_that_froze_is_looked_at_again_and_one_that_always_does_is_not_sent(desk):
+    desk.trader.submit(intent(kind=OrderType.LIMIT))
+    (order_id,) = desk.broker.orders
+    true, freezes = desk.broker.cancel, [1]
+
+    def freezing(number):
+        if freezes[0]:
+            freezes[0] -= 1
+            desk.clock.advance(LONG)
+        desk.broker.last_look()
+        return true(number)
+
+    desk.trader.protocol._broker.cancel = freezing
+    assert desk.trader.cancel(order_id)
+    assert desk.looks == 1
+    desk.trader.submit(intent(1, kind=OrderType.LIMIT))
+    (order_id,) = desk.broker.orders
+    freezes[0] = 99
+    assert not desk.trader.cancel(order_id)
+    assert order_id in desk.broker.orders
+
+
 def test_a_first_start_that_was_killed_after_its_lease_was_regained_starts_again():
     life = Life()
     life.journal.append({"record": "lease", "fencing": 2, "detail": ""})

@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from mbats.config import Settings
+from mbats.errors import NotReadyError
 from mbats.live.ports import HeldBackError, Outcome
 from mbats.local.oanda_sim import spec_of
 from mbats.trading.order import OrderType
 from mbats.vendors.oanda_broker import OandaBroker
-from mbats.vendors.oanda_client import OandaReader, session
+from mbats.vendors.oanda_client import Backoff, OandaReader, session
 from mbats.vendors.oanda_gate import Gate
 from tests.live.fakes import intent
 
@@ -67,7 +68,7 @@ def broker_at(wire):
     )
     api, gate = session(settings, 5.0), Gate()
     gate.watch(api.client)
-    reader = OandaReader(api, address="here")
+    reader = OandaReader(api, address="here", backoff=Backoff(attempts=1))
     instruments = {"EUR_USD": spec_of("EUR_USD").instrument}
     return api, OandaBroker(api, reader, "A", instruments, gate)
 
@@ -108,7 +109,10 @@ def test_an_order_that_is_let_pass_is_written_whole_and_a_read_is_not_asked_abou
     assert answer.outcome is Outcome.UNKNOWN
     assert looks == [1, 2, 3], "before the session, before the headers, before the body"
     broker.cancel(7)
-    assert looks == [1, 2, 3]
+    assert looks[3:] == [4, 5], "a cancel has no body"
+    with pytest.raises(NotReadyError):
+        broker.transactions_since(1)
+    assert len(looks) == 5
     api.client.close()
     assert wire.ended.acquire(timeout=10)
     body = bytes(wire.written[0]).partition(b"\r\n\r\n")[2]
