@@ -173,7 +173,8 @@ class _Seed:
     def live(self, wanted: str = "") -> None:
         dice, world = self._dice, self._world
         kind, when = dice.choice(sorted(p for p in POINTS if wanted in ("", p[0])))
-        point = (kind, when, dice.randint(1, POINTS[kind, when]))
+        # The first object is the lease itself: who sleeps before that has nothing to lose.
+        point = (kind, when, max(dice.randint(1, POINTS[kind, when]), 2 if kind == "object" else 1))
         low, high = dice.choice(SLEEPS)
         sleeper = self._bot(0, self._variant)
         slept = world.serve(sleeper, point)
