@@ -186,11 +186,12 @@ class Bot:
         Where nobody can say who holds it, nothing is sent; the next second asks again.
         """
         try:
-            if self._trader.protocol.hold_lease():
-                self._go_on()
+            regained = self._trader.protocol.hold_lease()
         except (OSError, NotReadyError) as error:
             log.warning("nothing is sent, for nobody can say who holds the lease: %s", error)
             return False
+        if regained:
+            self._go_on()
         return True
 
     def _keep_flat(self, now: datetime) -> None:

@@ -30,7 +30,7 @@ from mbats.live.ports import (
     LogPage,
     NotHeldError,
     Outcome,
-)
+)  # fmt: skip
 from mbats.live.transactions import OrderCreated, OrderRejected, Transaction
 from mbats.trading.order import OrderIntent
 
@@ -120,6 +120,7 @@ class OrderProtocol:
         # What an earlier process sent, it sent before it ended: that is all this one knows of when.
         self._fates, self._unresolved = _replayed(journal.records(), clock.now())
         self._held: set[str] = set()  # in the journal and surely not sent
+        self._unproved = False  # the lease was regained, and nobody has reconciled since
 
     @property
     def blocked(self) -> frozenset[str]:
@@ -141,11 +142,13 @@ class OrderProtocol:
         return self._fates.get(key)
 
     def hold_lease(self) -> bool:
-        """Return with the lease surely held; tell whether it was lost and regained.
+        """Return with the lease held, or raise; tell whether it is to be :meth:`proved` first."""
+        self._unproved = hold(self._lease, self._journal) or self._unproved
+        return self._unproved
 
-        Raises what :meth:`~mbats.live.ports.Lease.regain` raises.
-        """
-        return hold(self._lease, self._journal)
+    def proved(self) -> None:
+        """Hear that the account reconciles: until then nothing goes on a regained lease."""
+        self._unproved = False
 
     def place(self, intent: OrderIntent) -> Verdict:
         """Send one order, once; HELD where it was not sent and may be placed again."""
@@ -238,7 +241,7 @@ class OrderProtocol:
         if intent.instrument in self.blocked:
             return Verdict(intent.key, Fate.BLOCKED, "an earlier order has no known outcome")
         try:
-            self._lease.check()
+            self._require_lease()
         except NotHeldError as doubt:
             return Verdict(intent.key, Fate.HELD, doubt.cause)
         now = self._clock.now()
@@ -256,12 +259,17 @@ class OrderProtocol:
         """Send what is in the journal, or hold it back: all of it left, or it is no order."""
         self._held.discard(intent.key)
         try:
-            self._lease.check()  # the write may have taken longer than the lease was sure for
+            self._require_lease()  # the write may have taken longer than the lease was sure for
             answer = send(f"fence={self._lease.fencing}")
         except (NotHeldError, HeldBackError) as doubt:
             self._held.add(intent.key)
             return Verdict(intent.key, Fate.HELD, doubt.cause)
         return self._settle(intent, answer)
+
+    def _require_lease(self) -> None:
+        self._lease.check()
+        if self._unproved:
+            raise NotHeldError("The lease was regained, and the account not reconciled since.")
 
     def _settle(self, intent: OrderIntent, answer: Answer) -> Verdict:
         key = intent.key

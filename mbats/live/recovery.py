@@ -128,6 +128,7 @@ def reconcile(trader: Trader, around: Surroundings) -> None:
         if not _moved_on(found):
             break
     require_agreement(found)
+    trader.protocol.proved()
 
 
 def prove_clean(records: Sequence[Mapping[str, Any]], broker: Broker) -> None:

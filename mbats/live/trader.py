@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from itertools import count
 
 from mbats.errors import NotReadyError
 from mbats.live import valuation
 from mbats.live.book import Book, LogGapError
+from mbats.live.counted import CountedBroker
 from mbats.live.events import Event, EventWriter, denial
-from mbats.live.ports import Answer, Broker, Clock, HeldBackError, Journal, Lease, NotHeldError
+from mbats.live.ports import Broker, Clock, HeldBackError, Journal, Lease, NotHeldError
 from mbats.live.protocol import QUARANTINE, Fate, OrderProtocol, Verdict
 from mbats.live.transactions import Transaction
 from mbats.market.instrument import Instrument
@@ -35,7 +37,7 @@ APPROVAL = timedelta(seconds=2)
 CLOCK_MARGIN = QUARANTINE - ENTRY_LIFETIME - Limits().price_age
 """What a quarantine lasts beyond the longest life of an entry at the broker."""
 
-_CANCELS = 3  # tried in a row, where this process freezes each time
+_ATTEMPTS = 5  # in a row, where this process freezes each time
 
 PEAK_STEP = Decimal("0.001")
 """By how much of itself the peak grows before it is written down anew: a restart loses no more."""
@@ -90,43 +92,6 @@ def quarantine_of(limits: Limits) -> timedelta:
     bounded by the age of prices alone: they seem older by just that much.
     """
     return max(QUARANTINE, ENTRY_LIFETIME + limits.price_age + CLOCK_MARGIN)
-
-
-class CountedBroker:
-    """The broker, with every order counted against its approval where it leaves the desk.
-
-    ``last_look`` raises :class:`HeldBackError` where an order must not leave any more; the broker
-    asks it once more, just before the bytes go.
-    """
-
-    def __init__(
-        self, broker: Broker, ledger: ApprovalLedger, last_look: Callable[[], None]
-    ) -> None:
-        self._broker = broker
-        self._ledger = ledger
-        self.last_look = broker.last_look = last_look
-        self.state = broker.state
-        self.transactions_since = broker.transactions_since
-        self.cancel = broker.cancel
-
-    def place(self, intent: OrderIntent, *, comment: str) -> Answer:
-        """Send one approved order."""
-        return self._counted(intent, lambda: self._broker.place(intent, comment=comment))
-
-    def replace(self, order_id: int, intent: OrderIntent, *, comment: str) -> Answer:
-        """Send one approved replacement."""
-        return self._counted(
-            intent, lambda: self._broker.replace(order_id, intent, comment=comment)
-        )
-
-    def _counted(self, intent: OrderIntent, send: Callable[[], Answer]) -> Answer:
-        self.last_look()
-        self._ledger.send(intent.key)
-        try:
-            return send()
-        except HeldBackError:
-            self._ledger.unsend()
-            raise
 
 
 class Trader:
@@ -198,7 +163,7 @@ class Trader:
 
     def cancel(self, order_id: int) -> bool:
         """Cancel a waiting order; return whether it is surely gone."""
-        for _ in range(_CANCELS):
+        for _ in range(_ATTEMPTS):
             self._approved_at = self._clock.elapsed()
             try:
                 return self.protocol.cancel(order_id)
@@ -212,7 +177,7 @@ class Trader:
     ) -> Verdict | Denial:
         """Ask the rules and send; where it was held back, look again, and ask them again."""
         began = self._clock.elapsed()
-        while True:
+        for attempt in count(1):
             context = self.context()
             denied = check(intent, context)
             if denied is not None:
@@ -226,13 +191,16 @@ class Trader:
             if verdict.fate is not Fate.HELD:
                 return self._sent(ready, verdict, context.now)
             self.ledger.withdraw(ready.key)
-            over = self._over(intent, began) or self._looked_again(intent, verdict)
+            over = self._over(intent, began, attempt) or self._looked_again(intent, verdict)
             if over:
                 return self._sent(ready, self.protocol.withdraw(ready.key, over), context.now)
+        raise AssertionError("attempts are counted")
 
-    def _over(self, intent: OrderIntent, began: float) -> str:
-        """Return why an entry is not to be asked about again: it would have expired by now."""
+    def _over(self, intent: OrderIntent, began: float, attempt: int) -> str:
+        """Return why an order is not to be asked about again; an entry would have expired."""
         waited = self._clock.elapsed() - began
+        if attempt == _ATTEMPTS:
+            return f"held back {attempt} times"
         if intent.reduce_only or waited < ENTRY_LIFETIME.total_seconds():
             return ""
         return f"held back for {waited:.1f} s: what it was decided on is over"

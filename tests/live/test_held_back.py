@@ -59,6 +59,7 @@ class Desk:
 
     def _look(self):
         self.looks += 1
+        self.trader.protocol.proved()
 
     def codes(self):
         return [e.row["code"] for e in self.events if e.table == "risk_event"]
@@ -190,6 +191,30 @@ def test_a_lease_that_ran_out_is_regained_where_nobody_took_it_and_the_order_goe
     told = [r["fencing"] for r in desk.journal.records() if r["record"] == "lease"]
     assert told == [2]
     assert desk.looks == 1, "what was known before is looked at again"
+
+
+def test_nothing_goes_on_a_regained_lease_before_the_account_reconciles(desk):
+    desk.lease.held = desk.lease.taken = False
+    desk.trader.look_again = lambda: None  # what it read was not enough
+    verdict = desk.trader.submit(exit_of())
+    assert (verdict.fate, desk.arrived) == (Fate.NOT_PLACED, [])
+    assert "held back 5 times" in verdict.detail
+    assert desk.trader.protocol.hold_lease(), "still not"
+    desk.trader.protocol.proved()
+    assert not desk.trader.protocol.hold_lease()
+    assert desk.trader.submit(intent()).fate is Fate.PLACED
+
+
+def test_a_regained_lease_counts_as_such_though_the_journal_could_not_be_told(desk):
+    desk.lease.held = desk.lease.taken = False
+    append = desk.journal.append
+
+    def broken(record):
+        desk.journal.append = append
+        raise OSError("the disk is full")
+
+    desk.journal.append = broken
+    assert desk.trader.protocol.hold_lease()
 
 
 def test_a_lease_that_another_took_sends_nothing_more(desk):
