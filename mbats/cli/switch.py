@@ -77,7 +77,7 @@ def show(report: Report, as_json: bool) -> None:
     for line in report.problems:
         people.print(f"  problem: {line}", markup=False)
     if report.flat:
-        late = f"; {len(report.came)} steps for what arrived late" if report.came else ""
+        late = f"; {len(report.came)} closed or cancelled late" if report.came else ""
         watched = f", watched for {report.watched:.0f} s{late}" if report.watched else ""
         people.print(f"Flat, with no orders left, after {report.seconds:.1f} s{watched}.")
 

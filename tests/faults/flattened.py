@@ -118,6 +118,11 @@ class AskedControl(MemoryControl):
         return found
 
 
+def without_the_switch(problems: list[str]) -> list[str]:
+    """Return what an audit found, but for the orders that closed."""
+    return [p for p in problems if not any(said in p for said in OF_THE_SWITCH)]
+
+
 def settings() -> Settings:
     return Settings(
         oanda_environment="sim", oanda_endpoint="http://127.0.0.1:9", oanda_account=ACCOUNT
@@ -136,7 +141,7 @@ def run_flattened(seed: int, *, deaf: bool = False) -> Outcome:
         live_through(world, folder, outcome, bot)
         records = auditor.journaled(folder)
         found = auditor.audit(world, folder, life.OWNERS)
-        outcome.problems += [p for p in found if not any(said in p for said in OF_THE_SWITCH)]
+        outcome.problems += without_the_switch(found)
         outcome.problems += [f"left in a flattened account: {what}" for what in world.left()]
         last = moment(world.flat_at) + OBEYED
         outcome.problems += [
@@ -157,12 +162,12 @@ def _live(channel: Channel, folder: Path, seed: int, number: int, deaf: bool) ->
         control=AskedControl(outside),
     )
     if not deaf:
-        stores.flatten = partial(_close_all, outside)
+        stores.flatten = partial(close_all, outside)
     life.trade(outside, stores, life.Duty(f"run-{number}", life.restless(seed), life.FOR_EVER))
     stores.lease.release()
 
 
-def _close_all(outside: life.Outside, why: str) -> None:
+def close_all(outside: life.Outside, why: str) -> None:
     """Close all, as a bot does: over its own network, which has faults."""
     api = session(settings(), life.CLIENT_TIMEOUT)
     api.client.mount("http://", life.Wire(outside, life.Gate()))

@@ -1,9 +1,10 @@
-"""A bot that is suspended at any question, and another that takes over while it sleeps, or nobody.
+"""A bot that is suspended at any question; meanwhile another takes over, or somebody flattens.
 
 A suspension is not a kill: the sleeper wakes with its order half sent, its lease run out, and in
 the belief that no time has passed. Where another process holds the account by then it must end
-without a byte to the broker; where nobody came it must hold its lease again and go on. The journal
-and the lease are those of the cloud, on files.
+without a byte to the broker; where nobody came it must hold its lease again and go on; where the
+account was flattened it must send no order. The journal and the lease are those of the cloud, on
+files.
 """
 
 import os
@@ -22,12 +23,13 @@ from mbats.live.ports import Answer
 from mbats.local.oanda_sim.times import SECOND
 from mbats.vendors.oanda_broker import OandaBroker
 from tests.faults import audit as auditor
-from tests.faults import life
+from tests.faults import flattened, life
 from tests.faults.emulated import MortalObjects
+from tests.faults.flattened import FlattenedWorld
 from tests.faults.folder_objects import FolderObjects
 from tests.faults.seeds import Outcome, _be_the_bot, memory_folder
 from tests.faults.wire import Ask, Channel, Reply
-from tests.faults.world import ACCOUNT, World
+from tests.faults.world import ACCOUNT
 
 TAKEN = 5
 """How a bot exits whose account another process has taken."""
@@ -82,10 +84,19 @@ class Sleeper:
     code: int | None = None
 
 
-class SleepingWorld(World):
+class SleepingWorld(FlattenedWorld):
     """Answers bots until they are gone, or until one is suspended at a point."""
 
     asked_of_broker = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.flat_at = 2 * self.end_ns  # not by itself
+
+    def flatten(self) -> None:
+        """Flatten the account: everything is closed when this returns."""
+        self.flat_at = self.engine.now_ns
+        self._flatten()
 
     def serve(self, bot: Sleeper, point: tuple[str, str, int] | None = None) -> bool:
         """Answer a bot; return whether it was suspended, and did not end before."""
@@ -153,7 +164,11 @@ def run_suspended(seed: int, variant: str = "", kind: str = "") -> Outcome:
             records = ObjectJournal(objects, ACCOUNT).records()  # type: ignore[arg-type]
             rows, conflicts = auditor.stored_rows(folder / "events")
             outcome.problems += conflicts
-            outcome.problems += auditor.disagreements(world, records, rows, life.OWNERS)
+            found = auditor.disagreements(world, records, rows, life.OWNERS)
+            if world.closed >= 0:
+                found = flattened.without_the_switch(found)
+                found += [f"left in a flattened account: {what}" for what in world.left()]
+            outcome.problems += found
             outcome.figures |= auditor.figures(world, records)
         except Exception:  # noqa: BLE001 - whatever the seed trips over is a finding
             outcome.problems.append(traceback.format_exc())
@@ -178,11 +193,14 @@ class _Seed:
         low, high = dice.choice(SLEEPS)
         sleeper = self._bot(0, self._variant)
         slept = world.serve(sleeper, point)
-        self._outcome.figures |= {"slept": int(slept), "taken": 0, "went_on": 0}
+        self._outcome.figures |= {"slept": int(slept), "taken": 0, "went_on": 0, "flattened": 0}
         if slept:
             world.sleep(dice.uniform(low, high))
-            if dice.random() < 0.6:
+            roll = dice.random()
+            if roll < 0.5:
                 self._taken_over(sleeper)
+            elif roll < 0.75:
+                self._flattened(sleeper)
             else:
                 world.serve(sleeper)
                 self._outcome.figures["went_on"] = 1
@@ -218,6 +236,19 @@ class _Seed:
         else:
             self._require(other, 0)
 
+    def _flattened(self, sleeper: Sleeper) -> None:
+        """Flatten the account, let a while pass, then wake the bot: it has no order to send."""
+        world = self._world
+        world.flatten()
+        world.sleep(self._dice.uniform(0, 5))
+        before = sum(world.posts.values())
+        world.serve(sleeper)
+        self._outcome.figures["flattened"] = 1
+        self._require(sleeper, 0)
+        sent = sum(world.posts.values()) - before
+        if sent:
+            self._outcome.problems.append(f"it sent {sent} orders after it was flattened")
+
     def _bot(self, number: int, variant: str = "") -> Sleeper:
         ours, theirs = socket.socketpair()
         said = self._folder / f"said-{number}"
@@ -244,7 +275,10 @@ def _live(channel: Channel, folder: Path, seed: int, number: int, variant: str) 
     lease = SleepersLease(objects, outside)
     lease.acquire(wait_s=120)
     journal = ObjectJournal(objects, ACCOUNT, worth=NEVER_COMPACTED)
-    stores = life.Stores(journal, life.MortalEvents(folder / "events", outside), lease)
+    stores = life.Stores(
+        journal, life.MortalEvents(folder / "events", outside), lease,
+        control=flattened.AskedControl(outside), flatten=partial(flattened.close_all, outside),
+    )  # fmt: skip
     duty = life.Duty(f"run-{number}", life.restless(seed), life.FOR_EVER)
     try:
         life.trade(outside, stores, duty, BROKERS[variant])
