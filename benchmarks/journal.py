@@ -42,12 +42,18 @@ class Clock:
     def now(self):
         return self.time
 
+    def elapsed(self):
+        return 0.0
+
 
 class Lease:
     fencing = 1
 
     def check(self):
         """It is held."""
+
+    def regain(self):
+        """It is never lost."""
 
 
 class Filling:

@@ -59,7 +59,10 @@ class FastClock:
         self._begin = time.perf_counter()
 
     def now(self) -> datetime:
-        return MONDAY + timedelta(seconds=(time.perf_counter() - self._begin) * self._speed)
+        return MONDAY + timedelta(seconds=self.elapsed() * self._speed)
+
+    def elapsed(self) -> float:
+        return time.perf_counter() - self._begin
 
 
 class TimedInbox(Inbox):
@@ -230,6 +233,9 @@ class Lease:
 
     def check(self) -> None:
         """It is always held here."""
+
+    def regain(self) -> None:
+        """It is never lost here."""
 
 
 def line(rate, took, more=""):

@@ -61,6 +61,9 @@ class TickTime:
     def now(self):
         return self.newest
 
+    def elapsed(self):
+        return time.monotonic()
+
 
 class WatchedInbox(Inbox):
     """Knows of the tick taken last which it is, and when it was put and taken."""

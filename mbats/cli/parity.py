@@ -55,7 +55,8 @@ def parity(
 ) -> None:
     """Replay a session's recorded ticks through a backtest; show every difference and why.
 
-    The reasons: spread, slippage, latency, missed tick, late bar, sizing, denied, session ended.
+    The reasons: spread, slippage, latency, missed tick, late bar, sizing, denied, session ended,
+    told to another run (the bot was killed between an order and its fill).
     Costs are in account currency, above zero where live was worse. Exits with 3 where a difference
     has no reason.
     """

@@ -25,7 +25,10 @@ def reconcile(
         typer.Option(help="only accounts that had a session on this trading day, 2026-11-23"),
     ] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="publish missing rows again, with the same event id")
+        bool,
+        typer.Option(
+            "--repair", help="publish missing rows again; close what came after a flatten"
+        ),
     ] = False,
     settling: Annotated[
         float, typer.Option(min=0, help="seconds that a row may be on its way; later ones wait")
@@ -116,6 +119,6 @@ def _print(outcomes: "list[Outcome]") -> None:
             markup=False,
         )
         for finding in proof.findings:
-            again = " (published again)" if finding in outcome.repaired else ""
+            again = " (mended)" if finding in outcome.repaired else ""
             line = f"  {finding.kind} {finding.subject}: {finding.detail}{again}"
             people.print(line, markup=False)

@@ -3,12 +3,13 @@
 import getpass
 import os
 import socket
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
 from mbats.cli import context
-from mbats.cli.output import emit_json, people
+from mbats.cli.output import emit_json, errors, people
 from mbats.live.control import TradingOrder
 from mbats.live.killswitch import Report, refuse_unless_asked
 
@@ -34,6 +35,19 @@ def confirm(what: str, yes: bool, as_json: bool) -> None:
     refuse_unless_asked(yes or (not as_json and typer.confirm(what, err=True)))
 
 
+def say_flat(report: Report, watch: timedelta) -> None:
+    """Say at once that all is flat, and what the command still waits for."""
+    errors.print(f"Flat, with no orders left, after {report.seconds:.1f} s.", markup=False)
+    if report.state is None:
+        errors.print("The halt is not written yet: a bot that runs may trade again.", markup=False)
+    if watch:
+        errors.print(
+            f"Looking on for {watch.total_seconds():g} s, in case an order was on its way; "
+            "Ctrl-C ends that.",
+            markup=False,
+        )
+
+
 def show(report: Report, as_json: bool) -> None:
     """Say what was done."""
     if as_json:
@@ -44,7 +58,9 @@ def show(report: Report, as_json: bool) -> None:
                 "changed": report.changed,
                 "flat": report.flat,
                 "seconds": report.seconds,
+                "watched_seconds": report.watched,
                 "done": report.done,
+                "came": report.came,
                 "problems": report.problems,
             }
         )
@@ -61,7 +77,9 @@ def show(report: Report, as_json: bool) -> None:
     for line in report.problems:
         people.print(f"  problem: {line}", markup=False)
     if report.flat:
-        people.print(f"Flat, with no orders left, after {report.seconds:.1f} s.")
+        late = f"; {len(report.came)} closed or cancelled late" if report.came else ""
+        watched = f", watched for {report.watched:.0f} s{late}" if report.watched else ""
+        people.print(f"Flat, with no orders left, after {report.seconds:.1f} s{watched}.")
 
 
 def _plain(order: TradingOrder | None) -> dict[str, object] | None:

@@ -41,6 +41,7 @@ from mbats.trading.risk.context import Limits
 from mbats.vendors.oanda import OandaVendor
 from mbats.vendors.oanda_broker import OandaBroker
 from mbats.vendors.oanda_client import Backoff, OandaReader, session
+from mbats.vendors.oanda_gate import Gate
 from mbats.vendors.oanda_recent import OandaRecent
 from mbats.vendors.oanda_streams import TransactionStream
 
@@ -48,6 +49,9 @@ log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10.0
 LEASE_WAIT_SECONDS = 60.0
+FLUSH_SECONDS = 2.0
+"""How long a checkpoint waits for events: the bot has limits to watch, and tries again."""
+
 _READS = Backoff(attempts=3, first_s=0.2, longest_s=1.0)  # the bot itself asks again each second
 
 Put = Callable[[Any], None]
@@ -133,7 +137,7 @@ class _Parts:
 
     def ports(self) -> Ports:
         """Open everything that the session needs around it."""
-        publisher = Publisher(self._settings)
+        publisher = Publisher(self._settings, patience_s=FLUSH_SECONDS)
         self._opened.callback(publisher.close)
         rows = RowWriter(self._desk.warehouse)
         rows.start()
@@ -162,9 +166,10 @@ class _Parts:
 
     def _broker(self) -> OandaBroker:
         """Return the broker on connections of its own: one for each thread."""
-        api = session(self.at_broker, ANSWER_SECONDS)
+        api, gate = session(self.at_broker, ANSWER_SECONDS), Gate()
+        gate.watch(api.client)
         reader = OandaReader(api, address=_where(self.at_broker), backoff=_READS)
-        return OandaBroker(api, reader, self._asked.account, self._instruments)
+        return OandaBroker(api, reader, self._asked.account, self._instruments, gate)
 
     def _past(self) -> OandaRecent:
         """Return where past bars come from: the market's own, on paper too."""

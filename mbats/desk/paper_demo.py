@@ -27,6 +27,7 @@ from mbats.live.plan import Plan, Ports
 from mbats.live.recovery import Surroundings
 from mbats.live.session import Assignment
 from mbats.live.trader import Account
+from mbats.live.wall_clock import elapsed
 from mbats.local.oanda_sim import Running, SimConfig, serve, spec_of
 from mbats.market.granularity import Granularity
 from mbats.market.tick import Tick
@@ -62,6 +63,10 @@ class _MarketHours:
     def now(self) -> datetime:
         """Return it, in UTC."""
         return self._wall() - self._shift
+
+    def elapsed(self) -> float:
+        """Return seconds that nobody sets."""
+        return elapsed()
 
 
 class _Rows:

@@ -9,14 +9,15 @@ from typing import Any
 
 from mbats.config import Settings
 from mbats.desk.stores import Desk
-from mbats.desk.switch import journal_name
+from mbats.desk.switch import journal_name, kill_switch
 from mbats.errors import DataError, NotReadyError
+from mbats.gcp.control import ControlObject
 from mbats.gcp.journal import ObjectJournal
 from mbats.gcp.publisher import EventPublisher, Publisher
 from mbats.live.book import Book
 from mbats.live.events import Event
 from mbats.live.ports import AccountState, Broker
-from mbats.live.proof import Evidence, Finding, Proof, prove
+from mbats.live.proof import NOT_FLAT, Evidence, Finding, Proof, prove
 from mbats.live.recovery import first_checkpoint
 from mbats.live.transactions import Transaction
 from mbats.local.paper import is_paper
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 RECONCILED, MISMATCH = "RECONCILED", "RECONCILIATION_MISMATCH"
 _READS = 20
 _LEAD = timedelta(minutes=1)
+CLOSING = timedelta(seconds=30)
 
 Row = Mapping[str, Any]
 
@@ -86,7 +88,8 @@ def proven_book(desk: Desk, account: str) -> Book | None:
 def reconcile(
     desk: Desk, account: str, now: datetime, settled_at: datetime, *, repair: bool = False
 ) -> Outcome:
-    """Prove one account, tell every finding, and publish missing rows again where asked to.
+    """Prove one account and tell every finding; where asked to, publish missing rows again, and
+    close what arrived after the account was flattened.
 
     Rows of what happened after ``settled_at`` may still be on their way. The next proof begins
     where this one ended, if all agreed. Raises :class:`NotReadyError` where the broker or a store
@@ -106,6 +109,7 @@ def reconcile(
     try:
         events = EventPublisher(publisher)
         repaired = _repair(desk, account, proof, evidence.rows, events, now) if repair else []
+        repaired += _closed(desk, account, proof) if repair else []
         outcome = Outcome(account, proof, repaired)
         _tell(outcome, events, now)
         events.flush()
@@ -135,6 +139,7 @@ def _evidence(
     return Evidence(
         book, transactions, state, records,
         desk.risk_store.account_rows(account, first - _LEAD), settled_at,
+        flat=ControlObject(desk.objects, account).read()[0].flat,
     )  # fmt: skip
 
 
@@ -171,6 +176,18 @@ def _repair(
     return missing
 
 
+def _closed(desk: Desk, account: str, proof: Proof) -> list[Finding]:
+    """Close what arrived after the account was flattened; return the findings that this mends.
+
+    Raises :class:`~mbats.live.killswitch.NotFlatError` where something is left.
+    """
+    late = [finding for finding in proof.findings if finding.kind == NOT_FLAT]
+    if late:
+        why = f"not flat: {', '.join(finding.subject for finding in late)}"
+        kill_switch(desk, account, "reconcile").flatten(why, CLOSING)
+    return late
+
+
 def _session_at(sessions: Sequence[Row], moment: datetime, account: str) -> str:
     """Return the run of the newest session that had begun by ``moment``."""
     begun = [str(s["run_id"]) for s in sessions if s["started_at"] <= moment]
@@ -185,7 +202,7 @@ def _tell(outcome: Outcome, events: EventPublisher, now: datetime) -> None:
         mended = finding in outcome.repaired
         extra = {"account": proof.account, "code": finding.kind, "event": "reconciliation_mismatch"}
         said = f"{finding.kind} {finding.subject}: {finding.detail}"
-        log.critical("%s%s", said, " (published again)" if mended else "", extra=extra)
+        log.critical("%s%s", said, " (mended)" if mended else "", extra=extra)
         about = f"{finding.kind}-{finding.subject}"
         events(_event(proof, MISMATCH, "warning" if mended else "critical", said, about, now))
     figures = {

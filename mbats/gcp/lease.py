@@ -4,7 +4,8 @@ The object is only ever compared and swapped on its generation, never deleted, s
 number in it grows for ever. No two machines' clocks are compared: a holder counts from before it
 began to write its last renewal; who wants to take over counts from when it first saw that renewal,
 which is later, and takes over only after the whole time to live without another. So a holder that
-dies is replaced after one time to live, and one that let go at once.
+dies is replaced after one time to live, and one that let go at once. One that slept longer than
+that finds out by the generation whether anybody was there; if not, it goes on under a new number.
 """
 
 import json
@@ -19,6 +20,8 @@ from typing import Any
 
 from mbats.errors import DataError, MbatsError, RefusedError
 from mbats.gcp.objects import BucketName, Objects
+from mbats.live.ports import NotHeldError
+from mbats.live.wall_clock import elapsed
 
 BUCKET: BucketName = "state"
 FOLDER = "leases"
@@ -30,12 +33,6 @@ RENEWALS = 4
 """Renewals tried in one time to live."""
 
 POLL_SECONDS = 0.5
-
-
-def elapsed() -> float:
-    """Return seconds of a clock that nobody sets and that counts a sleeping machine's time."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 @dataclass(frozen=True)
@@ -103,6 +100,7 @@ class ObjectLease:
         self._why_not = "it was never acquired"
         self._trouble = ""  # what hindered the last renewal
         self._lock = threading.Lock()
+        self._writing = threading.Lock()  # renewing and regaining move the generation in turn
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -138,20 +136,46 @@ class ObjectLease:
             self._sleep(min(POLL_SECONDS, deadline - now))
 
     def check(self) -> None:
-        """Raise :class:`RefusedError` unless the lease is surely still held. Reads no network."""
+        """Raise :class:`NotHeldError` unless the lease is surely still held. Reads no network."""
         with self._lock:
             why_not = self._doubt()
         if why_not:
-            raise RefusedError(
+            raise NotHeldError(
                 f"The lease {self._name} is not surely held: {why_not}.",
                 mend="nothing is sent without it; start the process again when the other has ended",
             )
+
+    def regain(self) -> None:
+        """Hold the lease again, under the next number, if nobody took it since the last renewal.
+
+        Raises :class:`NotHeldError` naming who did: that process is the writer now.
+        """
+        with self._writing:
+            found = self._read()
+            # An own token under another number: a regaining whose answer was lost.
+            mine = found is not None and found[0].token == self._mine.token
+            if found is not None and mine and not found[0].released and self._take(*found):
+                return
+            taker = self._read()
+            with self._lock:
+                self._since, self._why_not = None, "another holder took it"
+        who = "nobody" if taker is None else f"{taker[0].holder}, fencing {taker[0].fencing}"
+        raise NotHeldError(
+            f"The lease {self._name} was taken while this process could not renew it.",
+            tried=[f"its holder since: {who}", f"this process held fencing {self.fencing}"],
+            mend="this process sends nothing any more: the other one is the writer. Stop that one "
+            "before you start this one again",
+        )
 
     def renew(self) -> bool:
         """Prolong the lease; return whether that is certain. False leaves the deadline as it was.
 
         A lease that another took is gone for good: a new one must be acquired.
         """
+        with self._writing:
+            return self._renew()
+
+    def _renew(self) -> bool:
         with self._lock:
             if self._since is None:
                 return False
@@ -204,8 +228,8 @@ class ObjectLease:
             written = found[1]
         with self._lock:
             self._mine, self._generation, self._since = wanted, written, before
-            self.fencing = wanted.fencing
-        if self._keep:
+            self.fencing, self._trouble = wanted.fencing, ""
+        if self._keep and (self._thread is None or not self._thread.is_alive()):
             self._ending.clear()
             self._thread = threading.Thread(target=self._renewing, name=self._name, daemon=True)
             self._thread.start()

@@ -230,6 +230,15 @@ class RiskStore:
             schema, self._warehouse.read(schema, {"run_id": run_id}, order_by=["time", "event_id"])
         )
 
+    def account_events(self, account: str, since: datetime) -> list[dict[str, Any]]:
+        """Return the rows of ``risk.risk_event`` about orders of an account, whoever told them."""
+        target = self._warehouse.target(schemas.table("risk", "risk_event"))
+        return self._warehouse.query(
+            f"SELECT * FROM `{target}` WHERE `time` >= @since AND `account` = @account "
+            "AND `order_key` IS NOT NULL ORDER BY `time`, `event_id`",
+            {"since": since, "account": account},
+        )
+
     def account_rows(self, account: str, since: datetime) -> dict[str, list[dict[str, Any]]]:
         """Return the rows of ``order_event`` and ``fill`` of a broker account, repeats and all.
 

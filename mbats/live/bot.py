@@ -17,10 +17,11 @@ from mbats.live.adoption import require_owners
 from mbats.live.control import TradingOrder, set_state
 from mbats.live.events import Event, Row, denial
 from mbats.live.inbox import Continued, Suspending, Unseen, Valued
+from mbats.live.kept_flat import KeptFlat
 from mbats.live.plan import Plan, Ports
 from mbats.live.ports import AccountState
 from mbats.live.reconcile import UnreconciledError
-from mbats.live.recovery import reconcile, recover
+from mbats.live.recovery import patiently, reconcile, recover
 from mbats.live.session import Prepared, claims, prepare_live
 from mbats.live.store import LiveStore
 from mbats.live.streams import Broken, Connected, Ended, Unreadable
@@ -59,6 +60,7 @@ class Bot:
         self._account = plan.account.account
         self._order = TradingOrder()
         self._breached = False
+        self._kept_flat = KeptFlat()
         self._blind = False
         self._checkpointed = 0
         self._checkpoint_due = self._clock.now()
@@ -134,6 +136,7 @@ class Bot:
         # A recovery may take minutes: what was ordered meanwhile holds from the first decision on.
         self._order = ports.control.read()[0]
         trader.state = self._order.state
+        trader.look_again = self._look_again
         self._checkpointed = trader.book.cursor
         return trader
 
@@ -153,8 +156,10 @@ class Bot:
         if now >= self._plan.until:
             self._store.stopping = "the trading week is over"
             return
-        self._ports.around.lease.check()
+        if not self._holds_lease():
+            return
         self._watch_limits()
+        self._keep_flat(now)
         if now >= self._checkpoint_due:
             self._checkpoint_due = now + CHECKPOINT
             self._checkpoint()
@@ -175,18 +180,40 @@ class Bot:
         self._ports.flatten(why)
         self._store.read_log_soon()
 
+    def _holds_lease(self) -> bool:
+        """Tell whether the lease is held; after a sleep it is regained, and all is looked at anew.
+
+        Where nobody can say who holds it, nothing is sent; the next second asks again.
+        """
+        try:
+            regained = self._trader.protocol.hold_lease()
+        except (OSError, NotReadyError) as error:
+            log.warning("nothing is sent, for nobody can say who holds the lease: %s", error)
+            return False
+        if regained:
+            self._go_on()
+        return True
+
+    def _keep_flat(self, now: datetime) -> None:
+        """Close what arrived when nobody flattened any more."""
+        why = self._kept_flat.why(self._order, self._trader.book, now)
+        if why:
+            self._tell("NOT_FLAT", why, "critical")
+            self._ports.flatten(why)
+            self._store.read_log_soon()
+
     def _checkpoint(self) -> None:
         """Let a restart begin here, if everything told so far is stored elsewhere."""
         if self._trader.book.cursor == self._checkpointed and not self._trader.marks_moved:
             return
-        if self._ports.events.unconfirmed:
-            try:
-                self._ports.events.flush()
-            except (OSError, NotReadyError) as error:
-                log.warning("events are not stored yet: %s", error)
-                return
         cursor = self._trader.book.cursor
-        self._trader.checkpoint()
+        try:
+            if self._ports.events.unconfirmed:
+                self._ports.events.flush()
+            self._trader.checkpoint()
+        except (OSError, NotReadyError) as error:
+            log.warning("no checkpoint yet: %s", error)
+            return
         self._checkpointed = cursor
 
     # Control messages.
@@ -212,8 +239,12 @@ class Bot:
                 raise DataError(f"A control message that means nothing: {payload!r:.200}")
 
     def _take_order(self, order: TradingOrder) -> None:
+        if order.number < self._order.number and order.state is not TradingState.HALTED:
+            return  # read before the newest, it waited in the inbox: it must not end a halt
         was_blind, self._blind = self._blind, False
         is_new = order.number != self._order.number
+        if self._breached and not is_new and order.state is not TradingState.HALTED:
+            self._halt_after_all()
         if not is_new and not was_blind:
             return
         self._obey(order, is_new=is_new)
@@ -231,12 +262,15 @@ class Bot:
         self._breached = self._breached and order.state is TradingState.HALTED
 
     def _be_careful(self, unseen: Unseen) -> None:
-        if self._blind or self._clock.now() - unseen.since < BLIND:
-            return
+        if not self._blind and self._clock.now() - unseen.since >= BLIND:
+            self._only_reduce(unseen.error)
+
+    def _only_reduce(self, error: str) -> None:
+        """Go by the careful guess until the trading state can be read again."""
         self._blind = True
         if self._trader.state is TradingState.ACTIVE:
             self._trader.state = TradingState.REDUCING
-        detail = f"only reducing: the trading state cannot be read: {unseen.error}"
+        detail = f"only reducing: the trading state cannot be read: {error}"
         self._tell("STATE_UNREADABLE", detail, "critical")
 
     def _say_state(self) -> None:
@@ -253,11 +287,19 @@ class Bot:
 
     def _go_on(self) -> None:
         """Nothing known before a suspension holds after it until it has been looked at."""
-        self._ports.around.lease.check()
-        reconcile(self._trader, self._ports.around)
-        order = self._ports.control.read()[0]
-        self._obey(order, is_new=order.number != self._order.number)
+        self._look_again()
         self._tell("BOT_CONTINUED", "suspended and continued; the account reconciles", "info")
+
+    def _look_again(self) -> None:
+        """Find out what holds now: the lease, the account, and what was ordered meanwhile."""
+        reconcile(self._trader, self._ports.around)
+        try:
+            order = self._ports.control.read()[0]
+        except (OSError, NotReadyError) as error:
+            self._only_reduce(str(error))
+            return
+        self._blind = False
+        self._obey(order, is_new=order.number != self._order.number)
 
     # Signs of life.
 
@@ -321,7 +363,7 @@ class Bot:
         now = self._clock.now()
         self._ports.rows("equity", [self._account_rows().equity(now)])
         self._ports.rows("position", self._account_rows().positions(now))
-        self._ports.events.flush()
+        patiently(self._ports.around, self._ports.events.flush)
         self._trader.checkpoint()
 
     def _fail(self, row: Row, error: BaseException) -> None:
@@ -344,6 +386,13 @@ class Bot:
             except (MbatsError, OSError) as problem:
                 log.error("while ending: %s", problem)
 
-    def _halt(self, why: str) -> None:
-        actor = f"bot {self._plan.account.run_id}"
-        set_state(self._ports.control, TradingState.HALTED, actor, why, self._clock.now())
+    def _halt_after_all(self) -> None:
+        """Write the halt of a broken limit that could not be written: the store answers again."""
+        try:
+            self._halt("a portfolio limit is broken", flat=True)
+        except (MbatsError, OSError) as error:
+            log.error("the halt is still not written: %s", error)
+
+    def _halt(self, why: str, *, flat: bool = False) -> None:
+        actor, now = f"bot {self._plan.account.run_id}", self._clock.now()
+        set_state(self._ports.control, TradingState.HALTED, actor, why, now, flat=flat)

@@ -21,7 +21,10 @@ _ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class TradingOrder:
-    """What the desk may do on an account, and who says so. ``number`` counts the changes."""
+    """What the desk may do on an account, and who says so. ``number`` counts the changes.
+
+    ``flat`` says that a halt was ordered by flattening: whatever arrives late is closed, too.
+    """
 
     state: TradingState = TradingState.ACTIVE
     by: str = ""
@@ -29,6 +32,7 @@ class TradingOrder:
     at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     number: int = 0
     history: tuple[Mapping[str, Any], ...] = ()
+    flat: bool = False
 
     def to_record(self) -> dict[str, Any]:
         """Return it in plain JSON values."""
@@ -45,6 +49,7 @@ class TradingOrder:
                 at=datetime.fromisoformat(record["at"]),
                 number=int(record["number"]),
                 history=tuple(record["history"]),
+                flat=bool(record.get("flat", False)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
@@ -52,10 +57,12 @@ class TradingOrder:
                 mend="`mbats halt --yes` writes it anew",
             ) from error
 
-    def next(self, state: TradingState, by: str, why: str, at: datetime) -> "TradingOrder":
+    def next(
+        self, state: TradingState, by: str, why: str, at: datetime, *, flat: bool = False
+    ) -> "TradingOrder":
         """Return the state that follows this one."""
         history = (*self.history, self._line())[-HISTORY:] if self.number else ()
-        return TradingOrder(state, by, why, at, self.number + 1, history)
+        return TradingOrder(state, by, why, at, self.number + 1, history, flat)
 
     def _line(self) -> dict[str, Any]:
         return {
@@ -64,6 +71,7 @@ class TradingOrder:
             "why": self.why,
             "at": self.at.isoformat(),
             "number": self.number,
+            "flat": self.flat,
         }
 
 
@@ -105,16 +113,18 @@ class ControlStore(Protocol):
 
 
 def set_state(
-    store: ControlStore, state: TradingState, by: str, why: str, now: datetime
-) -> tuple[TradingOrder, bool]:
+    store: ControlStore, state: TradingState, by: str, why: str, now: datetime, *,
+    flat: bool = False,
+) -> tuple[TradingOrder, bool]:  # fmt: skip
     """Write a state durably; return what is now in force, and whether that is a change.
 
-    Setting the state that is in force changes nothing. Halting works over a record that cannot be
+    Setting the state that is in force changes nothing, and a halt takes nothing back of one that is
+    to be ``flat``. Halting works over a record that cannot be
     read. Raises :class:`RefusedError` where reducing would loosen a halt.
     """
     for _ in range(_ATTEMPTS):
         current, generation = _current(store, state)
-        if current.number and current.state is state:
+        if current.number and current.state is state and current.flat >= flat:
             return current, False
         if state is TradingState.REDUCING and current.state is TradingState.HALTED:
             raise RefusedError(
@@ -122,7 +132,7 @@ def set_state(
                 tried=[f"halted by {current.by} at {current.at:%Y-%m-%d %H:%M:%S} UTC"],
                 mend="`mbats flatten` closes positions; `mbats resume` ends the halt",
             )
-        wanted = current.next(state, by, why, now)
+        wanted = current.next(state, by, why, now, flat=flat)
         try:
             store.write(wanted, generation)
         except RefusedError:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from mbats.errors import RefusedError
+from mbats.live.ports import NotHeldError
 
 
 class FileLease:
@@ -36,13 +37,17 @@ class FileLease:
         self._held = True
 
     def check(self) -> None:
-        """Raise :class:`RefusedError` once it was released, or the file is another one by now."""
+        """Raise :class:`NotHeldError` once it was released, or the file is another one by now."""
         try:
             same = os.path.samestat(os.fstat(self._file), os.stat(self._path))
         except OSError:
             same = False
         if not (self._held and same):
-            raise RefusedError(f"The lease {self._path} is not held.", mend="start again")
+            raise NotHeldError(f"The lease {self._path} is not held.", mend="start again")
+
+    def regain(self) -> None:
+        """Raise as :meth:`check` does: a sleeping process keeps its lock, a lost one is lost."""
+        self.check()
 
     def release(self) -> None:
         """Let go."""

@@ -4,6 +4,8 @@ import json
 import os
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,10 @@ class FileJournal:
     A process killed while it wrote leaves a torn last line: that record was never acknowledged,
     nothing was sent for it, and it is cut off at the next start. Damage anywhere else raises
     :class:`~mbats.errors.DataError`, for then the journal can no longer be trusted.
+
+    A write that fails, as on a full disk, leaves no part of its record: it is cut off at once, or
+    before the next record where that fails, too. After a failed fsync nobody knows what the disk
+    has, whatever a later one says: what it was for is cut off as well.
     ``worth`` is how many records a compaction must save.
     """
 
@@ -26,16 +32,28 @@ class FileJournal:
         self._worth = worth
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._records, whole = _read(path)
-        self._file = path.open("ab")
-        self._file.truncate(whole)
-        self._sync_folder()
+        self._records, self._whole = _read(path)
+        self._file = path.open("ab", buffering=0)
+        self._sure = False  # whether the file ends where the last whole record does, durably
+        self._mend()
 
     def append(self, record: dict[str, Any]) -> None:
-        """Store one record; return only when the disk has it."""
-        self._file.write(_line(record))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Store one record; return only when the disk has it.
+
+        Raises :class:`OSError` where it cannot be stored; then it is not there.
+        """
+        self._mend()
+        line = _line(record)
+        self._sure = False
+        try:
+            _write(self._file, line)
+            os.fsync(self._file.fileno())
+        except OSError:
+            with suppress(OSError):
+                self._mend()
+            raise
+        self._sure = True
+        self._whole += len(line)
         self._records.append(record)
 
     def records(self) -> Sequence[dict[str, Any]]:
@@ -46,20 +64,34 @@ class FileJournal:
         """Put a file of ``kept`` in the place of this one, at once; what a kill leaves is whole."""
         if len(self._records) - len(kept) < self._worth:
             return
-        fresh = self._path.with_name(f"{self._path.name}.new")
-        with fresh.open("wb") as file:
-            file.writelines(map(_line, kept))
-            file.flush()
+        fresh, lines = self._path.with_name(f"{self._path.name}.new"), b"".join(map(_line, kept))
+        fresh.unlink(missing_ok=True)
+        file = fresh.open("ab", buffering=0)
+        try:
+            _write(file, lines)
             os.fsync(file.fileno())
-        fresh.replace(self._path)
-        self._sync_folder()
+            fresh.replace(self._path)
+        except OSError:
+            file.close()
+            raise
+        # From here on the name is the new file's: nothing may go into the old one any more.
         self._file.close()
-        self._file = self._path.open("ab")
-        self._records = list(kept)
+        self._file, self._records, self._whole = file, list(kept), len(lines)
+        self._sure = False
+        self._mend()
 
     def close(self) -> None:
         """Close the file; every record is already on the disk."""
         self._file.close()
+
+    def _mend(self) -> None:
+        """Cut off what is no whole record, and make that and the file's name durable."""
+        if self._sure:
+            return
+        self._file.truncate(self._whole)
+        os.fsync(self._file.fileno())
+        self._sync_folder()
+        self._sure = True
 
     def _sync_folder(self) -> None:
         """Make the file's own name durable: fsync of a file does not cover its folder."""
@@ -68,6 +100,13 @@ class FileJournal:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _write(file: FileIO, content: bytes) -> None:
+    """Write all of it, however much the system takes at a time."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
 
 
 def _line(record: dict[str, Any]) -> bytes:

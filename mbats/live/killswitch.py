@@ -23,6 +23,13 @@ from mbats.trading.risk.context import TradingState
 RUN = "kill-switch"
 PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 1.0
+WRITING_SECONDS, TELLING_SECONDS = 5.0, 5.0
+"""How long flattening waits, once all is flat, for the halt to be written, and to be told to bots
+and to the audit. Both go on beside it."""
+
+WATCH = timedelta(seconds=60)
+"""How long a flattened account is watched for orders on their way: an entry lives ten seconds by
+the bot's clock, which may be wrong by as much as prices may be old, and more than that is left."""
 
 
 class NotFlatError(MbatsError):
@@ -67,15 +74,29 @@ class Closer(Protocol):
 
 @dataclass
 class Report:
-    """What the kill switch did. ``state`` is None where it could not be written."""
+    """What the kill switch did. ``state`` is None where it could not be written.
+
+    ``seconds`` is how long it took until all was flat, ``watched`` for how long it looked on, and
+    ``came`` what was done about orders that arrived meanwhile.
+    """
 
     account: str
     state: TradingOrder | None = None
     changed: bool = False
     flat: bool = False
     seconds: float = 0.0
+    watched: float = 0.0
     done: list[str] = field(default_factory=list)
+    came: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Halting:
+    """A halt that is written and told in a thread, which may hang without holding up anything."""
+
+    written: Future[Report]
+    thread: threading.Thread
 
 
 class KillSwitch:
@@ -105,9 +126,9 @@ class KillSwitch:
         self._announce = announce
         self._audit = audit
 
-    def halt(self, why: str) -> Report:
-        """Forbid every order."""
-        return self._set(TradingState.HALTED, why)
+    def halt(self, why: str, *, flat: bool = False) -> Report:
+        """Forbid every order; ``flat`` says that all is to be closed, too, whoever does it."""
+        return self._set(TradingState.HALTED, why, flat=flat)
 
     def reduce(self, why: str) -> Report:
         """Allow only orders that shrink a position."""
@@ -122,28 +143,81 @@ class KillSwitch:
             raise
         return self._set(TradingState.ACTIVE, why)
 
-    def flatten(self, why: str, within: timedelta) -> Report:
+    def flatten(
+        self,
+        why: str,
+        within: timedelta,
+        watch: timedelta = timedelta(0),
+        flat: Callable[[Report], None] = lambda report: None,
+    ) -> Report:
         """Halt, cancel every order, close every position; return when nothing is left.
 
+        An order may be on its way, of a bot that froze as it sent it: so ``flat`` is called as soon
+        as nothing is left, and then whatever arrives is closed for as long as ``watch``.
+
         The halt is written beside the closing, not before it: a store that does not answer must
-        not keep positions open. Raises :class:`NotFlatError` where something is left after
-        ``within``, and :class:`NotReadyError` where all is flat but the halt is not written.
+        not keep positions open, nor anybody from hearing that they are closed. Raises
+        :class:`NotFlatError` where something is left after ``within``, and :class:`NotReadyError`
+        where all is flat but the halt is not written.
         """
         began = self._clock.now()
         report = Report(self._account)
         halting = self._halt_aside(why)
         left = self._close_all(report, began + within)
         # A bot may have sent an order before it saw the halt: look again after it is written.
-        self._take_halt(report, halting, within)
+        self._take_halt(report, halting, WRITING_SECONDS if watch else within.total_seconds())
         if left is not None and left.flat:
             left = self._close_all(report, max(self._clock.now(), began + within))
         report.seconds = (self._clock.now() - began).total_seconds()
         report.flat = left is not None and left.flat
+        if report.flat:
+            flat(report)
+        halting.thread.join(TELLING_SECONDS)
         severity = "warning" if report.flat else "critical"
         said = "; ".join(report.done) or "nothing was open"
         self._told(report, "FLATTENED" if report.flat else "NOT_FLAT", severity, f"{why}: {said}")
+        if report.flat and watch:
+            left = self._watch(report, why, watch, within, halting)
+        self._take_halt(report, halting, 0.0)
         self._require(report, left)
         return report
+
+    def _watch(
+        self, report: Report, why: str, watch: timedelta, within: timedelta, halting: _Halting
+    ) -> Holdings | None:
+        """Close what arrives, and write the halt where that failed; return what is left.
+
+        Ctrl-C ends the watch, and nothing else.
+        """
+        began = self._clock.now()
+        problems, report.problems = report.problems, []
+        left: Holdings | None = Holdings()
+        try:
+            while self._clock.now() - began < watch:
+                self._sleep(LONGEST_PAUSE_SECONDS)
+                if report.state is None:
+                    halting = self._halt_again(report, why, halting)
+                left = self._look_on(report, why, within)
+                if left is not None and not left.flat:
+                    break
+        except KeyboardInterrupt:
+            report.problems.append("the watch for orders on their way was broken off by hand")
+        report.problems = list(dict.fromkeys([*problems, *report.problems]))
+        report.watched = (self._clock.now() - began).total_seconds()
+        report.flat = left is not None and left.flat
+        return left
+
+    def _look_on(self, report: Report, why: str, within: timedelta) -> Holdings | None:
+        """Look once, and close what has arrived; return what is left."""
+        before = len(report.done)
+        left = self._close_all(report, self._clock.now() + within)
+        came = report.done[before:]
+        if came:
+            report.came += came
+            flat = left is not None and left.flat
+            code, severity = ("CLOSED_LATE", "warning") if flat else ("NOT_FLAT", "critical")
+            self._told(report, code, severity, f"{why}: {'; '.join(came)}")
+        return left
 
     def _require(self, report: Report, left: Holdings | None) -> None:
         if not report.flat:
@@ -199,42 +273,64 @@ class KillSwitch:
             report.problems.append(str(error))
             return None
 
-    def _halt_aside(self, why: str) -> Future[Report]:
-        """Write the halt in a thread that may hang without holding up anything, even the end."""
-        halting: Future[Report] = Future()
+    def _halt_aside(self, why: str) -> _Halting:
+        """Write the halt, then tell of it, beside everything else."""
+        written: Future[Report] = Future()
 
         def write() -> None:
             try:
-                halting.set_result(self._set(TradingState.HALTED, why))
-            except Exception as error:  # noqa: BLE001 - handed on, whoever waits for the result raises it
-                halting.set_exception(error)
+                report = self._written(TradingState.HALTED, why, flat=True)
+            except Exception as error:  # noqa: BLE001 - whoever waits for the result raises it
+                written.set_exception(error)
+                return
+            written.set_result(report)
+            self._spread(report, why)
 
-        threading.Thread(target=write, name="halt", daemon=True).start()
-        return halting
+        thread = threading.Thread(target=write, name="halt", daemon=True)
+        thread.start()
+        return _Halting(written, thread)
 
-    def _take_halt(self, report: Report, halting: Future[Report], within: timedelta) -> None:
+    def _halt_again(self, report: Report, why: str, halting: _Halting) -> _Halting:
+        """Look whether the halt is written by now; begin anew where that has failed."""
+        if not halting.written.done():
+            return halting
+        self._take_halt(report, halting, 0.0)
+        return halting if report.state is not None else self._halt_aside(why)
+
+    def _take_halt(self, report: Report, halting: _Halting, seconds: float) -> None:
+        """Take up what the halt has come to; what it says, it says once."""
         try:
-            halted = halting.result(timeout=within.total_seconds())
+            halted = halting.written.result(timeout=seconds)
         except NotInTime:
-            report.problems.append("the halt was not written in time")
+            said = ["the halt is not written yet"]
         except (MbatsError, OSError) as error:
-            report.problems.append(f"the halt was not written: {error}")
+            said = [f"the halt was not written: {error}"]
         else:
             report.state, report.changed = halted.state, halted.changed
-            report.problems += halted.problems
+            said = list(halted.problems)
+        report.problems += [problem for problem in said if problem not in report.problems]
 
-    def _set(self, state: TradingState, why: str) -> Report:
+    def _set(self, state: TradingState, why: str, *, flat: bool = False) -> Report:
+        report = self._written(state, why, flat=flat)
+        self._spread(report, why)
+        return report
+
+    def _written(self, state: TradingState, why: str, *, flat: bool) -> Report:
         report = Report(self._account)
         report.state, report.changed = set_state(
-            self._store(), state, self._actor, why, self._clock.now()
+            self._store(), state, self._actor, why, self._clock.now(), flat=flat
         )
+        return report
+
+    def _spread(self, report: Report, why: str) -> None:
+        """Tell bots of a state at once, and the audit if it is a new one."""
+        assert report.state is not None
         try:
             self._announce(report.state)
         except (MbatsError, OSError) as error:
             report.problems.append(f"bots were not told at once, they look each second: {error}")
         if report.changed:
-            self._told(report, f"STATE_{state.upper()}", "warning", why)
-        return report
+            self._told(report, f"STATE_{report.state.state.upper()}", "warning", why)
 
     def _told(self, report: Report, code: str, severity: str, detail: str) -> None:
         values = {"account": self._account, "severity": severity, "actor": self._actor}

@@ -11,6 +11,10 @@ from mbats.trading.risk.context import Limits
 
 OFF = "off"
 
+OLDEST_PRICE = timedelta(minutes=5)
+"""How old prices may be at the most: an order of unknown outcome blocks its instrument for longer
+than that, for our clock may be wrong by as much and nobody would notice."""
+
 
 def parse_limits(texts: Sequence[str], limits: Limits | None = None) -> Limits:
     """Return limits with ``texts`` put over them. Times are in seconds; ``off`` switches one off.
@@ -28,6 +32,15 @@ def parse_limits(texts: Sequence[str], limits: Limits | None = None) -> Limits:
                 f"{text!r} is no limit.", tried=sorted(known), mend="write --limit name=value"
             )
         changes[name] = _value(name, value.strip(), getattr(Limits(), name))
+    if changes.get("price_age", timedelta(0)) > OLDEST_PRICE:
+        raise ConfigError(
+            f"Limit price_age cannot be {changes['price_age'].total_seconds():g}.",
+            tried=[
+                f"default {limits.price_age.total_seconds():g}",
+                "an order of unknown outcome blocks its instrument for price_age and 20 s more",
+            ],
+            mend=f"at most {OLDEST_PRICE.total_seconds():g} seconds",
+        )
     return replace(limits, **changes)
 
 

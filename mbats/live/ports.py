@@ -1,14 +1,23 @@
 """What live trading asks of the rooms around it: a broker, a journal, a lease, a clock."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol
 
+from mbats.errors import MbatsError, RefusedError
 from mbats.live.transactions import Transaction
 from mbats.trading.order import OrderIntent
+
+
+class NotHeldError(RefusedError):
+    """The lease is not surely held: nothing is sent before it is."""
+
+
+class HeldBackError(MbatsError):
+    """An order was held back at the last moment: not all of it left this process, so it is none."""
 
 
 class Outcome(StrEnum):
@@ -84,8 +93,11 @@ class Broker(Protocol):
     """The trading side of a broker. Reads raise on failure and may be repeated.
 
     Mutations never raise for what the network or the broker did: they return an
-    :class:`Answer`, and are sent exactly once.
+    :class:`Answer`, and are sent exactly once. ``last_look`` is called as late before an order
+    leaves as the broker can; what it raises comes out of the mutation, and nothing was sent.
     """
+
+    last_look: Callable[[], None]
 
     def state(self) -> AccountState:
         """Return the whole account at one transaction id."""
@@ -134,7 +146,15 @@ class Lease(Protocol):
     """Number of this holding; every later holder's is greater."""
 
     def check(self) -> None:
-        """Raise :class:`~mbats.errors.RefusedError` unless the lease is surely still held."""
+        """Raise :class:`NotHeldError` unless the lease is surely still held. Asks nobody."""
+        ...
+
+    def regain(self) -> None:
+        """Hold it again, under a greater number, after a sleep in which nobody else took it.
+
+        Raises :class:`NotHeldError` where somebody did, and
+        :class:`~mbats.errors.NotReadyError` where that cannot be found out.
+        """
         ...
 
 
@@ -143,4 +163,8 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the current time."""
+        ...
+
+    def elapsed(self) -> float:
+        """Return seconds of a clock that nobody sets; a sleep of the machine counts."""
         ...

@@ -15,11 +15,11 @@ from typing import Any
 from mbats.errors import MbatsError
 from mbats.live.book import Book
 from mbats.live.events import Event, EventWriter, nine
-from mbats.live.ports import AccountState
+from mbats.live.ports import AccountState, OpenOrder, OpenTrade
 from mbats.live.protocol import Fate
 from mbats.live.reconcile import MismatchKind, mismatches
 from mbats.live.transactions import OrderCreated, OrderFilled, Transaction
-from mbats.trading.order import OrderType, parent_key
+from mbats.trading.order import OrderType, is_ours, parent_key
 
 LOST_FILL = "lost_fill"
 MISSING_EVENT = "missing_event"
@@ -29,6 +29,7 @@ DOUBLED_ORDER = "doubled_order"
 LOST_ORDER = "lost_order"
 UNSETTLED_ORDER = "unsettled_order"
 LATE_ORDER = "late_order"
+NOT_FLAT = "not_flat"
 UNCLAIMED_ORDER = str(MismatchKind.UNCLAIMED_ORDER)
 
 FINDINGS = {
@@ -40,6 +41,7 @@ FINDINGS = {
     LOST_ORDER: "The journal says that an order was placed, and the broker's log has none.",
     UNSETTLED_ORDER: "An order was sent, and neither the journal nor the log knows its outcome.",
     LATE_ORDER: "An order that was given up as not placed, or refused, was placed after all.",
+    NOT_FLAT: "The account was flattened, and something that the desk sent stands in it.",
     UNCLAIMED_ORDER: "An order that opened something, or still waits, was sent by no strategy.",
     str(MismatchKind.UNCLAIMED_TRADE): "An open trade that no strategy of the account opened.",
     str(MismatchKind.POSITION): "Units of an instrument are not what the log adds up to.",
@@ -72,7 +74,7 @@ class Evidence:
 
     ``state`` is the account when the log had been read, ``records`` the journal, ``rows`` the
     stored rows of ``order_event`` and ``fill`` of the account. What happened after ``settled_at``
-    may still be on its way to the risk store.
+    may still be on its way to the risk store. ``flat`` says that the account was flattened.
     """
 
     book: Book
@@ -81,6 +83,7 @@ class Evidence:
     records: Sequence[Row]
     rows: Rows
     settled_at: datetime
+    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ def prove(evidence: Evidence) -> Proof:
         *_rows_agree(expected, evidence, proven.cursor),
         *_journal_agrees(evidence),
         *_claimed(evidence.log, known),
+        *_flat(evidence),
     ]
     seen = {(finding.kind, finding.subject) for finding in proof.findings}
     for found in mismatches(book, evidence.state, known):
@@ -244,6 +248,15 @@ def _claimed(log: Sequence[Transaction], known: Collection[str]) -> Iterator[Fin
                 by = strangers.get(transaction.order_id)
                 if by is not None and by.order_type is OrderType.MARKET:
                     yield _stranger(by)
+
+
+def _flat(evidence: Evidence) -> Iterator[Finding]:
+    """Yield what the desk sent that stands where all was closed: it was on its way then."""
+    standing: list[OpenTrade | OpenOrder] = [*evidence.state.trades, *evidence.state.orders]
+    for held in standing if evidence.flat else ():
+        key = held.client_key or ""
+        if is_ours(key) and key == parent_key(key):
+            yield Finding(NOT_FLAT, key, f"{held.units} {held.instrument}")
 
 
 def _stranger(order: OrderCreated) -> Finding:

@@ -5,9 +5,10 @@ an order of that name?" and sending again on a 404 fills twice. Therefore:
 
 1. the intent is in the journal, with the place in the log it was sent after, before it is sent;
 2. it is sent once; nothing in this program ever sends it again;
-3. an answer that proves nothing makes the order UNKNOWN: its instrument is blocked, and the log is
+3. what was approved too long ago is held back, asked about again, or withdrawn: it never left;
+4. an answer that proves nothing makes the order UNKNOWN: its instrument is blocked, and the log is
    read from that place on until the key is found or the quarantine is over;
-4. a start is a recovery: the same reading, for every intent the journal has no outcome for.
+5. a start is a recovery: the same reading, for every intent the journal has no outcome for.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +19,18 @@ from typing import Any
 
 from mbats.errors import MbatsError, NotReadyError
 from mbats.live.book import Book, LogGapError
-from mbats.live.ports import Answer, Broker, Clock, Journal, Lease, LogPage, Outcome
+from mbats.live.holding import hold
+from mbats.live.ports import (
+    Answer,
+    Broker,
+    Clock,
+    HeldBackError,
+    Journal,
+    Lease,
+    LogPage,
+    NotHeldError,
+    Outcome,
+)  # fmt: skip
 from mbats.live.transactions import OrderCreated, OrderRejected, Transaction
 from mbats.trading.order import OrderIntent
 
@@ -53,6 +65,8 @@ class Fate(StrEnum):
     UNKNOWN = "unknown"
     REPEATED = "repeated"
     BLOCKED = "blocked"
+    HELD = "held"
+    """Not sent: what it was approved on is old. Place it again, or withdraw it."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +119,8 @@ class OrderProtocol:
         self._quarantine = quarantine
         # What an earlier process sent, it sent before it ended: that is all this one knows of when.
         self._fates, self._unresolved = _replayed(journal.records(), clock.now())
+        self._held: set[str] = set()  # in the journal and surely not sent
+        self._unproved = False  # the lease was regained, and nobody has reconciled since
 
     @property
     def blocked(self) -> frozenset[str]:
@@ -125,8 +141,17 @@ class OrderProtocol:
         """Return what became of an intent, or None if it was never sent."""
         return self._fates.get(key)
 
+    def hold_lease(self) -> bool:
+        """Return with the lease held, or raise; tell whether it is to be :meth:`proved` first."""
+        self._unproved = hold(self._lease, self._journal) or self._unproved
+        return self._unproved
+
+    def proved(self) -> None:
+        """Hear that the account reconciles: until then nothing goes on a regained lease."""
+        self._unproved = False
+
     def place(self, intent: OrderIntent) -> Verdict:
-        """Send one order, once. Raises what the lease raises when it is no longer surely held."""
+        """Send one order, once; HELD where it was not sent and may be placed again."""
         return self._send(intent, lambda comment: self._broker.place(intent, comment=comment))
 
     def replace(self, order_id: int, intent: OrderIntent) -> Verdict:
@@ -134,6 +159,13 @@ class OrderProtocol:
         return self._send(
             intent, lambda comment: self._broker.replace(order_id, intent, comment=comment)
         )
+
+    def withdraw(self, key: str, why: str) -> Verdict:
+        """Give up an order that was held back: it never left, and never will."""
+        if key in self._held:
+            self._held.discard(key)
+            self._conclude(key, Fate.NOT_PLACED, why)
+        return Verdict(key, Fate.NOT_PLACED, why)
 
     def cancel(self, order_id: int) -> bool:
         """Cancel a pending order; return whether it is surely gone.
@@ -202,11 +234,16 @@ class OrderProtocol:
         self._journal.append(record)
 
     def _send(self, intent: OrderIntent, send: Callable[[str], Answer]) -> Verdict:
+        if intent.key in self._held:
+            return self._leave(intent, send)
         if intent.key in self._fates:
             return Verdict(intent.key, Fate.REPEATED, f"already {self._fates[intent.key]}")
         if intent.instrument in self.blocked:
             return Verdict(intent.key, Fate.BLOCKED, "an earlier order has no known outcome")
-        self._lease.check()
+        try:
+            self._require_lease()
+        except NotHeldError as doubt:
+            return Verdict(intent.key, Fate.HELD, doubt.cause)
         now = self._clock.now()
         unresolved = Unresolved(intent.key, intent.instrument, self.book.cursor, now)
         self._fates[intent.key] = Fate.UNKNOWN
@@ -216,10 +253,23 @@ class OrderProtocol:
         except (OSError, NotReadyError) as error:
             # Whether the journal has it, nobody knows: it ends as an order that nobody has seen.
             return Verdict(intent.key, Fate.UNKNOWN, f"not sent, it cannot be journaled: {error}")
-        # The write may have taken longer than the lease was sure for.
-        self._lease.check()
-        answer = send(f"fence={self._lease.fencing}")
+        return self._leave(intent, send)
+
+    def _leave(self, intent: OrderIntent, send: Callable[[str], Answer]) -> Verdict:
+        """Send what is in the journal, or hold it back: all of it left, or it is no order."""
+        self._held.discard(intent.key)
+        try:
+            self._require_lease()  # the write may have taken longer than the lease was sure for
+            answer = send(f"fence={self._lease.fencing}")
+        except (NotHeldError, HeldBackError) as doubt:
+            self._held.add(intent.key)
+            return Verdict(intent.key, Fate.HELD, doubt.cause)
         return self._settle(intent, answer)
+
+    def _require_lease(self) -> None:
+        self._lease.check()
+        if self._unproved:
+            raise NotHeldError("The lease was regained, and the account not reconciled since.")
 
     def _settle(self, intent: OrderIntent, answer: Answer) -> Verdict:
         key = intent.key

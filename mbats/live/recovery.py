@@ -11,9 +11,11 @@ from datetime import timedelta
 from typing import Any
 
 from mbats.errors import DataError, NotReadyError, RefusedError
+from mbats.live import holding
 from mbats.live.book import Book, LogGapError
 from mbats.live.compaction import compacted
 from mbats.live.ports import AccountState, Broker, Clock, Journal, Lease
+from mbats.live.protocol import Fate
 from mbats.live.reconcile import Mismatch, MismatchKind, mismatches, require_agreement
 from mbats.live.trader import Account, DayMarks, Publish, Told, Trader
 
@@ -41,6 +43,10 @@ class Surroundings:
     patience: timedelta = PATIENCE
     proven: Callable[[], Book | None] = lambda: None
 
+    def hold_lease(self) -> None:
+        """Return with the lease surely held. Raises what regaining it raises."""
+        holding.hold(self.lease, self.journal)
+
 
 def recover(
     account: Account,
@@ -58,13 +64,13 @@ def recover(
     Raises :class:`RefusedError` with every mismatch where the account does not reconcile,
     :class:`NotReadyError` where the broker does not answer for too long.
     """
-    around.lease.check()
+    around.hold_lease()
     records = around.journal.records()
     book, values = last_checkpoint(records) or (None, {})
     is_first = book is None
     if book is None:
         refuse_lost_checkpoint(records)
-        book = Book.opened_at(_patiently(around, around.broker.state))
+        book = Book.opened_at(patiently(around, around.broker.state))
     _require_same_account(account, book)
     marks = DayMarks.from_record(values) if values else None
     trader = Trader(
@@ -72,11 +78,11 @@ def recover(
         publish, told, marks,
     )  # fmt: skip
     open_stream()
-    _patiently(around, trader.protocol.catch_up)
+    _tell_again(trader, records)
+    patiently(around, trader.protocol.catch_up)
     while trader.protocol.unresolved:
-        _patiently(around, trader.resolve)
+        patiently(around, trader.resolve)
         if trader.protocol.unresolved:
-            around.lease.check()
             around.sleep(LOOK_AGAIN_SECONDS)
     reconcile(trader, around)
     if is_first:
@@ -86,13 +92,25 @@ def recover(
     return trader
 
 
+def _tell_again(trader: Trader, records: Sequence[Mapping[str, Any]]) -> None:
+    """Tell what became of orders that never were, where whoever found out may have died untold.
+
+    What was settled before the newest checkpoint is stored; no transaction tells of the rest.
+    """
+    for record in reversed(records):
+        if record["record"] == "checkpoint":
+            return
+        if record["record"] == "outcome" and record["fate"] != Fate.PLACED:
+            trader.tell(record["fate"], record["detail"], "info", order_key=record["key"])
+
+
 def _compact(trader: Trader, around: Surroundings) -> None:
     """Shorten the journal, now that all agree: here nothing is on its way.
 
     A journal that stays long is no reason not to trade.
     """
-    around.lease.check()
     try:
+        around.hold_lease()
         records = around.journal.records()
         kept = compacted(records, trader.book, around.proven(), around.clock.now())
         around.journal.compact(kept)
@@ -103,13 +121,14 @@ def _compact(trader: Trader, around: Surroundings) -> None:
 def reconcile(trader: Trader, around: Surroundings) -> None:
     """Return when book and broker agree on everything. Raises :class:`RefusedError` otherwise."""
     for _ in range(_READS):
-        state = _patiently(around, around.broker.state)
+        state = patiently(around, around.broker.state)
         _require_same_currency(trader.account, state)
-        _patiently(around, trader.protocol.catch_up)
+        patiently(around, trader.protocol.catch_up)
         found = mismatches(trader.book, state, trader.protocol.known_keys)
         if not _moved_on(found):
             break
     require_agreement(found)
+    trader.protocol.proved()
 
 
 def prove_clean(records: Sequence[Mapping[str, Any]], broker: Broker) -> None:
@@ -156,7 +175,7 @@ def first_checkpoint(records: Sequence[Mapping[str, Any]]) -> Book | None:
 
 def refuse_lost_checkpoint(records: Sequence[Mapping[str, Any]]) -> None:
     """Raise where orders were sent but no checkpoint is left: the journal is not whole."""
-    if records:
+    if any(record["record"] != holding.RECORD for record in records):
         raise RefusedError(
             f"The journal has {len(records)} records and no checkpoint: its beginning is lost.",
             mend="restore it; or `mbats flatten`, then start with a new journal",
@@ -185,14 +204,14 @@ def _moved_on(found: Sequence[Mismatch]) -> bool:
     return any(mismatch.kind is MismatchKind.CURSOR for mismatch in found)
 
 
-def _patiently(around: Surroundings, read: Callable[[], Any]) -> Any:
-    """Read what may be read again, until it answers or patience ends."""
+def patiently(around: Surroundings, read: Callable[[], Any]) -> Any:
+    """Read what may be read again, with the lease held, until it answers or patience ends."""
     deadline = around.clock.now() + around.patience
     while True:
         try:
+            around.hold_lease()
             return read()
         except (OSError, NotReadyError, LogGapError):
             if around.clock.now() >= deadline:
                 raise
             around.sleep(LOOK_AGAIN_SECONDS)
-            around.lease.check()

@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
+from itertools import count
 
+from mbats.errors import NotReadyError
 from mbats.live import valuation
-from mbats.live.book import Book
+from mbats.live.book import Book, LogGapError
+from mbats.live.counted import CountedBroker
 from mbats.live.events import Event, EventWriter, denial
-from mbats.live.ports import Answer, Broker, Clock, Journal, Lease
-from mbats.live.protocol import Fate, OrderProtocol, Verdict
+from mbats.live.ports import Broker, Clock, HeldBackError, Journal, Lease, NotHeldError
+from mbats.live.protocol import QUARANTINE, Fate, OrderProtocol, Verdict
 from mbats.live.transactions import Transaction
 from mbats.market.instrument import Instrument
 from mbats.market.session import FX
@@ -27,6 +31,14 @@ from mbats.trading.risk.rules import Denial, check
 
 ENTRY_LIFETIME = timedelta(seconds=10)
 """How long an entry may live at the broker: well within the quarantine of an unknown order."""
+
+APPROVAL = timedelta(seconds=2)
+"""How old an approval may be when its order leaves: what froze in between is asked about again."""
+
+CLOCK_MARGIN = QUARANTINE - ENTRY_LIFETIME - Limits().price_age
+"""What a quarantine lasts beyond the longest life of an entry at the broker."""
+
+_ATTEMPTS = 5  # in a row, where this process freezes each time
 
 PEAK_STEP = Decimal("0.001")
 """By how much of itself the peak grows before it is written down anew: a restart loses no more."""
@@ -74,29 +86,21 @@ class DayMarks:
         return cls(record["day"], Decimal(record["start"]), Decimal(record["peak"]))
 
 
-class CountedBroker:
-    """The broker, with every order counted against its approval where it leaves the desk."""
+def quarantine_of(limits: Limits) -> timedelta:
+    """Return how long an order that nobody has seen may still turn up.
 
-    def __init__(self, broker: Broker, ledger: ApprovalLedger) -> None:
-        self._broker = broker
-        self._ledger = ledger
-        self.state = broker.state
-        self.transactions_since = broker.transactions_since
-        self.cancel = broker.cancel
-
-    def place(self, intent: OrderIntent, *, comment: str) -> Answer:
-        """Send one approved order."""
-        self._ledger.send(intent.key)
-        return self._broker.place(intent, comment=comment)
-
-    def replace(self, order_id: int, intent: OrderIntent, *, comment: str) -> Answer:
-        """Send one approved replacement."""
-        self._ledger.send(intent.key)
-        return self._broker.replace(order_id, intent, comment=comment)
+    An entry says by our clock until when it is good. How far ahead of the broker's ours may be is
+    bounded by the age of prices alone: they seem older by just that much.
+    """
+    return max(QUARANTINE, ENTRY_LIFETIME + limits.price_age + CLOCK_MARGIN)
 
 
 class Trader:
-    """Trades one account. ``publish`` takes events; ``told`` hears every transaction, once."""
+    """Trades one account. ``publish`` takes events; ``told`` hears every transaction, once.
+
+    ``look_again`` finds out what was ordered meanwhile, before an order that was held back is
+    asked about again; it raises where that cannot be found out.
+    """
 
     def __init__(
         self,
@@ -111,13 +115,17 @@ class Trader:
         marks: DayMarks | None = None,
     ) -> None:
         self.account = account
+        self.look_again: Callable[[], None] = lambda: None
         self._clock = clock
+        self._lease = lease
+        self._approved_at = clock.elapsed()
         self._publish = publish
         self._told = told
         self.ledger = ApprovalLedger()
         self.protocol = OrderProtocol(
-            book, CountedBroker(broker, self.ledger), journal, lease, clock, self._applied
-        )
+            book, CountedBroker(broker, self.ledger, self._last_look), journal, lease, clock,
+            self._applied, quarantine_of(account.limits),
+        )  # fmt: skip
         self._writer = EventWriter(account.run_id, book)
         self._quotes: dict[str, Quote] = {}
         self._recent: deque[Sent] = deque()
@@ -161,30 +169,79 @@ class Trader:
 
     def submit(self, intent: OrderIntent) -> Verdict | Denial:
         """Ask the rules, then send, once. Every denial is an event."""
-        context = self.context()
-        denied = check(intent, context)
-        if denied is not None:
-            self._tell_denial(denied, intent, context.now)
-            return denied
-        ready = self._bounded(intent, context)
-        self.ledger.approve(ready.key)
-        verdict = self.protocol.place(ready)
-        return self._sent(ready, verdict, context.now)
+        return self._approved(intent, self.protocol.place)
 
     def replace(self, order_id: int, intent: OrderIntent) -> Verdict | Denial:
         """Ask the rules, then put ``intent`` in the place of a waiting order, once."""
-        context = self.context()
-        denied = check(intent, context)
-        if denied is not None:
-            self._tell_denial(denied, intent, context.now)
-            return denied
-        self.ledger.approve(intent.key)
-        verdict = self.protocol.replace(order_id, intent)
-        return self._sent(intent, verdict, context.now)
+        return self._approved(intent, partial(self.protocol.replace, order_id))
 
     def cancel(self, order_id: int) -> bool:
         """Cancel a waiting order; return whether it is surely gone."""
-        return self.protocol.cancel(order_id)
+        for _ in range(_ATTEMPTS):
+            self._approved_at = self._clock.elapsed()
+            try:
+                return self.protocol.cancel(order_id)
+            except (NotHeldError, HeldBackError):
+                self.protocol.hold_lease()
+                self.look_again()
+        return False
+
+    def _approved(
+        self, intent: OrderIntent, send: Callable[[OrderIntent], Verdict]
+    ) -> Verdict | Denial:
+        """Ask the rules and send; where it was held back, look again, and ask them again."""
+        began = self._clock.elapsed()
+        for attempt in count(1):
+            context = self.context()
+            denied = check(intent, context)
+            if denied is not None:
+                self.protocol.withdraw(intent.key, f"{denied.code}: {denied.detail}")
+                self._tell_denial(denied, intent, context.now)
+                return denied
+            ready = self._bounded(intent, context)
+            self.ledger.approve(ready.key)
+            self._approved_at = self._clock.elapsed()
+            verdict = send(ready)
+            if verdict.fate is not Fate.HELD:
+                return self._sent(ready, verdict, context.now)
+            self.ledger.withdraw(ready.key)
+            over = self._over(intent, began, attempt) or self._looked_again(intent, verdict)
+            if over:
+                return self._sent(ready, self.protocol.withdraw(ready.key, over), context.now)
+        raise AssertionError("attempts are counted")
+
+    def _over(self, intent: OrderIntent, began: float, attempt: int) -> str:
+        """Return why an order is not to be asked about again; an entry would have expired."""
+        waited = self._clock.elapsed() - began
+        if attempt == _ATTEMPTS:
+            return f"held back {attempt} times"
+        if intent.reduce_only or waited < ENTRY_LIFETIME.total_seconds():
+            return ""
+        return f"held back for {waited:.1f} s: what it was decided on is over"
+
+    def _looked_again(self, intent: OrderIntent, held: Verdict) -> str:
+        """Find out what has happened since an approval; return why that cannot be, or nothing."""
+        self.tell(
+            "HELD_BACK", held.detail, "warning",
+            order_key=intent.key, strategy=intent.strategy, instrument=intent.instrument,
+        )  # fmt: skip
+        try:
+            self.protocol.hold_lease()
+            self.protocol.catch_up()
+            self.look_again()
+        except (OSError, NotReadyError, LogGapError) as error:
+            return f"held back, and what happened meanwhile cannot be read: {error}"
+        return ""
+
+    def _last_look(self) -> None:
+        """Hold an order back that was approved too long ago, or that the lease is not sure for."""
+        age = self._clock.elapsed() - self._approved_at
+        if age > APPROVAL.total_seconds():
+            raise HeldBackError(f"it was approved {age:.1f} s before it could leave")
+        try:
+            self._lease.check()
+        except NotHeldError as doubt:
+            raise HeldBackError(doubt.cause) from doubt
 
     def resolve(self) -> list[Verdict]:
         """Settle orders of unknown outcome, as far as the log can."""

@@ -25,12 +25,17 @@ from mbats.market.instrument import Instrument
 from mbats.trading.order import OrderIntent
 from mbats.vendors import oanda_wire as wire
 from mbats.vendors.oanda_client import OandaReader
+from mbats.vendors.oanda_gate import Gate
 
 _PROOF_OF_REFUSAL = (401, 403)
 
 
 class OandaBroker:
-    """One account at OANDA, through one oandapyV20 session; not for several threads at once."""
+    """One account at OANDA, through one oandapyV20 session; not for several threads at once.
+
+    ``last_look`` is asked before an order is given to the session, and where a ``gate`` watches
+    that, once more before its bytes are written.
+    """
 
     def __init__(
         self,
@@ -38,12 +43,15 @@ class OandaBroker:
         reader: OandaReader,
         account: str,
         instruments: Mapping[str, Instrument],
+        gate: Gate | None = None,
     ) -> None:
         """Trade ``account``; ``instruments`` give the precision of prices and sizes."""
         self._api = api
         self._reader = reader
         self._account = account
         self._instruments = instruments
+        self._gate = gate or Gate()
+        self.last_look: Callable[[], None] = lambda: None
 
     def state(self) -> AccountState:
         """Return the whole account at one transaction id."""
@@ -67,16 +75,16 @@ class OandaBroker:
     def place(self, intent: OrderIntent, *, comment: str) -> Answer:
         """Send one order, once."""
         body = wire.order_body(intent, self._instrument(intent), comment)
-        return self._send(OrderCreate(self._account, {"order": body}))
+        return self._order(OrderCreate(self._account, {"order": body}))
 
     def cancel(self, order_id: int) -> Answer:
         """Cancel one pending order."""
-        return self._send(OrderCancel(self._account, str(order_id)))
+        return self._order(OrderCancel(self._account, str(order_id)))
 
     def replace(self, order_id: int, intent: OrderIntent, *, comment: str) -> Answer:
         """Cancel one pending order and put ``intent`` in its place, once."""
         body = wire.order_body(intent, self._instrument(intent), comment)
-        return self._send(OrderReplace(self._account, str(order_id), {"order": body}))
+        return self._order(OrderReplace(self._account, str(order_id), {"order": body}))
 
     def _page_since(self, transaction_id: int) -> dict[str, Any]:
         return self._reader.get(
@@ -91,6 +99,12 @@ class OandaBroker:
                 mend="look at what it has with `mbats data list --vendor oanda`",
             )
         return self._instruments[intent.instrument]
+
+    def _order(self, request: APIRequest) -> Answer:
+        """Send what changes an order, unless the last look holds it back."""
+        self.last_look()
+        with self._gate.asking(self.last_look):
+            return self._send(request)
 
     def _send(self, request: APIRequest) -> Answer:
         return _judged(lambda: self._api.request(request))

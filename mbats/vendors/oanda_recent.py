@@ -36,7 +36,9 @@ class OandaRecent:
         if after is not None:
             ended = [c for c in ended if granularity.end_of(_start(c)) > after]
         bars = self._bars(instrument, granularity, ended)
-        if not forming:
+        # Where the answer was long on its way, even the first of them may be of later: then the bar
+        # of the question never had a price, and what came after is in the inbox.
+        if not forming or _start(forming[0]) > read_at:
             return Recent(bars, read_at, empty=True)
         return Recent(bars, read_at, _forming(instrument, granularity, forming[0]))
 

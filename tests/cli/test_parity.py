@@ -33,6 +33,12 @@ class Risk:
     def events(self, run_id):
         return self.told
 
+    def account_events(self, account, since):
+        return []
+
+    def account_rows(self, account, since):
+        return {"fill": [], "order_event": []}
+
     def note(self, event):
         self.noted.append(event)
         return True

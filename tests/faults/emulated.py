@@ -111,18 +111,23 @@ class KeptLease:
     def __init__(self, objects: Any, name: str, outside: life.Outside) -> None:
         self._outside = outside
         self._lease = ObjectLease(
-            objects, name, ttl_s=LEASE_SECONDS, keep=False, clock=outside.monotonic,
-            wall=outside.monotonic, sleep=outside.sleep,
+            objects, name, ttl_s=LEASE_SECONDS, keep=False, clock=outside.elapsed,
+            wall=outside.elapsed, sleep=outside.sleep,
         )  # fmt: skip
         self.fencing = self._lease.acquire(wait_s=60)
-        self._renewed_at = outside.monotonic()
+        self._renewed_at = outside.elapsed()
         self.release = self._lease.release
 
     def check(self) -> None:
-        if self._outside.monotonic() - self._renewed_at >= LEASE_SECONDS / RENEWALS:
-            self._renewed_at = self._outside.monotonic()
+        if self._outside.elapsed() - self._renewed_at >= LEASE_SECONDS / RENEWALS:
+            self._renewed_at = self._outside.elapsed()
             self._lease.renew()
         self._lease.check()
+
+    def regain(self) -> None:
+        self._lease.regain()
+        self.fencing = self._lease.fencing
+        self._renewed_at = self._outside.elapsed()
 
 
 class MortalBus:

@@ -37,6 +37,7 @@ from mbats.strategy.loading import LoadedStrategy
 from mbats.trading.risk.context import Limits
 from mbats.vendors.oanda_broker import OandaBroker
 from mbats.vendors.oanda_client import OandaReader, session
+from mbats.vendors.oanda_gate import Gate
 from mbats.vendors.oanda_recent import OandaRecent
 from mbats.vendors.oanda_streams import TransactionStream
 from tests.faults.restless import Restless
@@ -44,7 +45,7 @@ from tests.faults.wire import Ask, Channel, moment
 from tests.faults.world import ACCOUNT, CLIENT_TIMEOUT, INSTRUMENTS
 
 LIMITS = Limits(
-    price_age=timedelta(minutes=10), spread_pips=None, orders_per_minute=None, collar_pips=None,
+    price_age=timedelta(seconds=10), spread_pips=None, orders_per_minute=None, collar_pips=None,
     duplicate_window=timedelta(0),
 )  # fmt: skip
 
@@ -81,7 +82,7 @@ class Outside:
     def now(self) -> datetime:
         return moment(self._now_ns)
 
-    def monotonic(self) -> float:
+    def elapsed(self) -> float:
         return self._now_ns / 1e9
 
     def sleep(self, seconds: float) -> None:
@@ -91,12 +92,15 @@ class Outside:
 class Wire(BaseAdapter):
     """Carries requests to the world, and its faults back as ``requests`` raises them."""
 
-    def __init__(self, outside: Outside) -> None:
+    def __init__(self, outside: Outside, gate: Gate) -> None:
         super().__init__()
         self._outside = outside
+        self._gate = gate
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
         kind = "read" if request.method == "GET" else "write"
+        self._outside.ask("leave")
+        self._gate.look()
         body = request.body or b""
         body = body.encode() if isinstance(body, str) else body
         what, content = self._outside.ask(
@@ -216,6 +220,8 @@ class Inbox:
                 self.put(Control(Broken(Stream.TRANSACTIONS, what)))
             case "connected":
                 self.put(Control(Connected(Stream.TRANSACTIONS)))
+            case "control":
+                self.put(Control(what))
             case "lost":
                 self.put(PricesLost(what))
             case "back":
@@ -245,6 +251,8 @@ class Stores:
     runs: Any = field(default_factory=NoRuns)
     rows: Any = lambda table, rows: None
     proven: Any = lambda: None
+    control: Any = field(default_factory=MemoryControl)
+    flatten: Any = lambda why: None
 
 
 @dataclass(frozen=True)
@@ -305,13 +313,14 @@ def trade(
         oanda_account=duty.account,
     )
     api = session(settings, CLIENT_TIMEOUT)
-    api.client.mount("http://", Wire(outside))
-    reader = OandaReader(api, address="sim", sleep=outside.sleep, clock=outside.monotonic)
+    gate = Gate()
+    api.client.mount("http://", Wire(outside, gate))
+    reader = OandaReader(api, address="sim", sleep=outside.sleep, clock=outside.elapsed)
     names = [name for a in duty.assignments for name in a.instruments]
     instruments = {name: spec_of(name).instrument for name in names}
     around = Surroundings(
-        make_broker(api, reader, duty.account, instruments), stores.journal, stores.lease, outside,
-        outside.sleep, proven=stores.proven,
+        make_broker(api, reader, duty.account, instruments, gate), stores.journal, stores.lease,
+        outside, outside.sleep, proven=stores.proven,
     )  # fmt: skip
     put: list[Any] = []
     inbox = make_inbox(outside, TransactionStream(settings, put.append), put)
@@ -321,7 +330,7 @@ def trade(
     )  # fmt: skip
     ports = Ports(
         around, inbox, OandaRecent(reader, outside, bars=duty.warm_up_bars), stores.events,
-        MemoryControl(), stores.runs, lambda why: None, lambda: None, stores.rows,
+        stores.control, stores.runs, stores.flatten, lambda: None, stores.rows,
         lambda: None,
     )  # fmt: skip
     bot = Bot(plan, ports)

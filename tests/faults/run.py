@@ -4,6 +4,8 @@ python -m tests.faults.run --seeds 200
 python -m tests.faults.run --seed 17            # replay one, and show what happened
 python -m tests.faults.run --seeds 20 --variant resend   # a protocol that is wrong on purpose
 python -m tests.faults.run --seeds 30 --emulators        # through a local stack of its own
+python -m tests.faults.run --seeds 60 --suspended        # suspended, and taken over or not
+python -m tests.faults.run --seeds 60 --flattened        # killed, and flattened in between
 """
 
 import argparse
@@ -17,20 +19,26 @@ from functools import partial
 from multiprocessing import get_context
 
 from tests.faults.broken import VARIANTS
+from tests.faults.flattened import run_flattened
 from tests.faults.seeds import Outcome, run_seed
+from tests.faults.suspended import run_suspended
 
 ARCHIVER = "acknowledge"  # an archiver that is wrong on purpose: with --emulators only
 
 
-def _one(variant: str, rate: float, seed: int) -> Outcome:
-    return run_seed(seed, variant, rate=rate)
+def _one(arguments: argparse.Namespace, seed: int) -> Outcome:
+    if arguments.suspended:
+        return run_suspended(seed)
+    if arguments.flattened:
+        return run_flattened(seed)
+    return run_seed(seed, arguments.variant, rate=arguments.rate)
 
 
 def _here(seeds: Sequence[int], arguments: argparse.Namespace) -> Iterator[Outcome]:
     # Workers outlive their seeds, for each bot is a fork of a warm process; one that dies ends all.
     workers = min(arguments.workers, len(seeds))
     with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
-        yield from pool.map(partial(_one, arguments.variant, arguments.rate), seeds)
+        yield from pool.map(partial(_one, arguments), seeds)
 
 
 def _through_emulators(seeds: Sequence[int], arguments: argparse.Namespace) -> Iterator[Outcome]:
@@ -71,6 +79,8 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--variant", default="", choices=["", *VARIANTS, ARCHIVER])
     parser.add_argument("--emulators", action="store_true", help="through a local stack")
+    parser.add_argument("--suspended", action="store_true", help="asleep instead of killed")
+    parser.add_argument("--flattened", action="store_true", help="and flattened in between")
     return parser.parse_args()
 
 
@@ -89,6 +99,8 @@ def _show(outcome: Outcome, arguments: argparse.Namespace) -> None:
     if outcome.problems:
         more = f" --variant {arguments.variant}" if arguments.variant else ""
         more += " --emulators" if arguments.emulators else ""
+        more += " --suspended" if arguments.suspended else ""
+        more += " --flattened" if arguments.flattened else ""
         print(f"    replay: python -m tests.faults.run --seed {outcome.seed}{more}", flush=True)
 
 

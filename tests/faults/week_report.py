@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,16 @@ from mbats.market.tick import Ticks
 from mbats.trading.conversion import Conversion, StepRate
 from tests.faults import audit as auditor
 from tests.faults.seeds import memory_folder
-from tests.faults.week import OWNERS, TRADED, WARM_UP_BARS, Script, WeekWorld, loaded, run_week
+from tests.faults.week import (
+    OWNERS,
+    SAMPLE,
+    TRADED,
+    WARM_UP_BARS,
+    Script,
+    WeekWorld,
+    loaded,
+    run_week,
+)
 from tests.faults.wire import moment
 
 WARM_UP_SAMPLES = 3
@@ -47,7 +57,11 @@ LINE_BYTES_A_BAR = 8 * 60
 """backtrader keeps every line of data and indicators, 8 bytes a value."""
 
 NOISE_OBJECTS, NOISE_BYTES = 5_000, 2_000_000
-"""A day's noise: what waits to be stored when memory is looked at, pages not given back."""
+"""A day's noise, and that of any shorter time: what waits to be stored when memory is looked at,
+pages not given back. It does not come by the hour, so it is not told by a slope of hours."""
+
+FEWEST_SAMPLES = 4
+"""Samples of a warm process that a slope is drawn through at the least."""
 
 Row = dict[str, Any]
 _TIMES = ("time", "known_at", "decided_at")
@@ -72,10 +86,14 @@ class Week:
     memory: list[Sample] = field(default_factory=list)
     figures: dict[str, int] = field(default_factory=dict)
 
+    def warm(self) -> list[Sample]:
+        """Return the samples of the longest life, once it is warm."""
+        longest = Counter(s.process for s in self.memory).most_common(1)[0][0]
+        return [s for s in self.memory if s.process == longest][WARM_UP_SAMPLES:]
+
     def growth(self) -> tuple[float, float]:
         """Return objects and bytes gained a day by the longest life, once it is warm."""
-        longest = Counter(s.process for s in self.memory).most_common(1)[0][0]
-        kept = [s for s in self.memory if s.process == longest][WARM_UP_SAMPLES:]
+        kept = self.warm()
         days = np.array([(s.time - kept[0].time) / timedelta(days=1) for s in kept])
 
         def slope(values: Sequence[int]) -> float:
@@ -104,15 +122,34 @@ def live_through(script: Script) -> Week:
 
 
 def _memory(week: Week) -> list[str]:
-    blocks, resident = week.growth()
-    days = week.figures["market_hours"] / 24
-    orders, bars = week.figures["orders"] / days, 2 * 1440 + 2 * 288
-    found = []
-    if blocks > orders * OBJECTS_AN_ORDER + NOISE_OBJECTS:
-        found.append(f"memory: {blocks:.0f} objects a day come and stay, at {orders:.0f} orders")
-    if resident > bars * LINE_BYTES_A_BAR + NOISE_BYTES:
-        found.append(f"memory: {resident / 1e6:.1f} MB a day come and stay")
+    """Return what a warm bot gained beyond its orders, its bars and noise, over its whole life."""
+    kept = week.warm() if week.memory else []
+    if len(kept) < FEWEST_SAMPLES:
+        return [
+            f"memory: {len(kept)} samples of a warm bot say nothing; a life of "
+            f"{shortest_life() / timedelta(hours=1):g} hours is the shortest that can be judged"
+        ]
+    lived = (kept[-1].time - kept[0].time) / timedelta(days=1)
+    blocks, resident = (a_day * lived for a_day in week.growth())
+    orders = week.figures["orders"] * 24 / week.figures["market_hours"] * lived
+    bars, noise = (2 * 1440 + 2 * 288) * lived, max(1.0, lived)
+    about, found = f"in {lived * 24:.0f} warm hours come and stay", []
+    if blocks > orders * OBJECTS_AN_ORDER + noise * NOISE_OBJECTS:
+        found.append(f"memory: {blocks:.0f} objects {about}, at {orders:.0f} orders")
+    if resident > bars * LINE_BYTES_A_BAR + noise * NOISE_BYTES:
+        found.append(f"memory: {resident / 1e6:.1f} MB {about}")
     return found
+
+
+def shortest_life() -> timedelta:
+    """Return how long a bot must live for its memory to be judged."""
+    return (WARM_UP_SAMPLES + FEWEST_SAMPLES) * SAMPLE
+
+
+def longest_life(script: Script) -> timedelta:
+    """Return how long the longest life of a script is."""
+    turns = [script.opens, *(at for at, _ in script.restarts), script.closes]
+    return max(end - start for start, end in pairwise(turns))
 
 
 def _figures(world: WeekWorld, folder: Path) -> dict[str, int]:
@@ -156,6 +193,9 @@ def _parity(world: WeekWorld, folder: Path) -> list[tuple[str, Report]]:
                 orders=_of(rows, "order_event", run, strategy),
                 signals=_of(signals, "signal", run, strategy),
                 events=[r for r in rows["risk_event"] if r["run_id"] == run["run_id"]],
+                other_fills=[r for r in rows["fill"] if r["run_id"] != run["run_id"]],
+                other_orders=[r for r in rows["order_event"] if r["run_id"] != run["run_id"]],
+                other_events=[r for r in rows["risk_event"] if r["run_id"] != run["run_id"]],
             )  # fmt: skip
             session = replace(session, warm_up={k: v for k, v in session.warm_up.items() if v})
             made.append((f"{run['run_id']} {strategy}", compare(session)))
@@ -290,7 +330,7 @@ def show(week: Week, seconds: float) -> None:
         megabytes = f"{sample.resident_bytes / 1e6:.1f}"
         table.add_row(f"{sample.time:%a %H:%M}", str(sample.process), str(sample.blocks), megabytes)
     out.print(table)
-    if week.memory:
+    if week.memory and len(week.warm()) >= FEWEST_SAMPLES:
         blocks, resident = week.growth()
         out.print(f"Warm, a day adds {blocks:.0f} objects and {resident / 1e6:.2f} MB.")
     for problem in week.problems[:40]:
@@ -308,10 +348,14 @@ def main() -> int:
     asked = parser.parse_args()
     script = Script(seed=asked.seed, step_ms=asked.step_ms, leaks=asked.leaks)
     script = replace(script, closes=script.opens + timedelta(hours=asked.hours))
+    script = replace(script, restarts=[r for r in script.restarts if r[0] < script.closes])
+    if longest_life(script) < shortest_life():
+        parser.error(
+            f"--hours {asked.hours:g}: memory cannot be judged in so short a life; "
+            f"give {shortest_life() / timedelta(hours=1):g} hours or more"
+        )
     began = time.monotonic()
-    week = live_through(replace(
-        script, restarts=[one for one in script.restarts if one[0] < script.closes]
-    ))  # fmt: skip
+    week = live_through(script)
     show(week, time.monotonic() - began)
     return 1 if week.problems else 0
 

@@ -179,6 +179,9 @@ class World:
     def _append(self, ask: Ask) -> None:
         return None  # the bot writes its journal itself; this is where it may be shot
 
+    def _leave(self, ask: Ask) -> None:
+        return None  # the bot is about to write to its socket: it may freeze here
+
     # The same for compactions, events, and objects in Cloud Storage.
     _compact = _compacted = _store = _stored = _object = _objected = _append
 

@@ -14,6 +14,7 @@ from mbats.gcp.control import ControlObject
 from mbats.gcp.messages import decode_event, encode_event
 from mbats.gcp.records import Record
 from mbats.live.control import set_state
+from mbats.live.events import UNCLAIMED
 from mbats.live.portfolio_watch import Watched, take
 from mbats.local.oanda_sim import AccountSpec, SimConfig, orders, serve, spec_of
 from mbats.trading.risk.context import TradingState
@@ -73,13 +74,13 @@ def beat(account, seconds, value, **positions):
     return encode_event("heartbeat", row)
 
 
-def fill(account, transaction, units):
+def fill(account, transaction, units, strategy="s", seconds=0):
     row = {
         "event_id": f"{account}-{transaction}-fill",
         "run_id": "r",
-        "time": NOON,
+        "time": NOON + timedelta(seconds=seconds),
         "order_key": "k",
-        "strategy": "s",
+        "strategy": strategy,
         "instrument": "EUR_USD",
         "side": "buy",
         "units": Decimal(units),
@@ -228,7 +229,7 @@ class Bench:
         self.guard = Guard(
             desk.objects,
             lambda account: ControlObject(desk.objects, account),
-            lambda account, why: state_switch(desk, account, "risk-guard").halt(why),
+            lambda account, why: state_switch(desk, account, "risk-guard").halt(why, flat=True),
             self._flatten,
             self.published.append,
             limits,
@@ -242,8 +243,12 @@ class Bench:
         self.flattened.append(account)
         return "closed"
 
-    def beat(self, seconds, value):
-        self.guard.take(Delivered(beat(self.account, seconds, value)))
+    def fill(self, transaction, units, strategy, seconds):
+        row = fill(self.account, transaction, units, strategy, seconds)
+        self.guard.take(Delivered(row, "fill"))
+
+    def beat(self, seconds, value, **positions):
+        self.guard.take(Delivered(beat(self.account, seconds, value, **positions)))
 
 
 @pytest.fixture
@@ -317,6 +322,31 @@ def test_after_a_person_resumes_the_guard_begins_anew_and_guards_again(bench):
 
     assert bench.flattened == [bench.account] * 2
     assert order(bench.desk, bench.account).number == 3
+
+
+@pytest.mark.parametrize(
+    ("flat", "by", "again"), [(True, "s", 1), (False, "s", 0), (True, UNCLAIMED, 0)]
+)
+def test_what_fills_after_a_person_has_flattened_is_closed_if_the_desk_had_sent_it(
+    bench, flat, by, again
+):
+    control = ControlObject(bench.desk.objects, bench.account)
+    bench.fill(7, 1000, by, seconds=-60)
+    set_state(control, TradingState.HALTED, "a person", "drill", NOON, flat=flat)
+    bench.beat(1, 10_000, EUR_USD=1000)
+    bench.fill(6, 500, by, seconds=-90)
+    assert bench.flattened == [], "all of that is of before"
+
+    bench.fill(9, 1000, by, seconds=8)
+    assert bench.flattened == [bench.account] * again
+    bench.fill(9, 1000, by, seconds=8)
+    bench.fill(10, 0, UNCLAIMED, seconds=9)
+    assert bench.flattened == [bench.account] * again
+
+    bench.now += timedelta(minutes=1)
+    bench.fill(11, 700, by, seconds=60)
+    assert bench.flattened == [bench.account] * again * 2, "one more had been on its way"
+    assert order(bench.desk, bench.account).number == 1
 
 
 def test_events_of_other_tables_and_of_streamers_are_left_alone(bench):

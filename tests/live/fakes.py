@@ -5,8 +5,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from mbats.errors import RefusedError
-from mbats.live.ports import AccountState, Answer, LogPage, OpenOrder, OpenTrade, Outcome
+from mbats.live.ports import (
+    AccountState,
+    Answer,
+    LogPage,
+    NotHeldError,
+    OpenOrder,
+    OpenTrade,
+    Outcome,
+)
 from mbats.live.transactions import (
     OrderCancelled,
     OrderCreated,
@@ -26,6 +33,9 @@ class ManualClock:
 
     def now(self):
         return self.time
+
+    def elapsed(self):
+        return (self.time - START).total_seconds()
 
     def advance(self, seconds):
         self.time += timedelta(seconds=seconds)
@@ -49,12 +59,20 @@ class MemoryJournal:
 
 @dataclass
 class HeldLease:
+    """``taken`` by another process it cannot be regained; else a lost one can, if ``held`` once."""
+
     fencing: int = 1
     held: bool = True
+    taken: bool = True
 
     def check(self):
         if not self.held:
-            raise RefusedError("the lease is not held")
+            raise NotHeldError("the lease is not held")
+
+    def regain(self):
+        if self.taken:
+            raise NotHeldError("the lease was taken by another process")
+        self.fencing, self.held = self.fencing + 1, True
 
 
 @dataclass

@@ -215,7 +215,7 @@ def loaded(strategy, **parameters):
     return LoadedStrategy(strategy.__name__, strategy, {**defaults, **parameters})
 
 
-CALM = Limits(price_age=timedelta(minutes=10), spread_pips=None, orders_per_minute=None)
+CALM = Limits(price_age=timedelta(seconds=65), spread_pips=None, orders_per_minute=None)
 
 
 class Rig:

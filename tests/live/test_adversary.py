@@ -104,10 +104,11 @@ def test_a_lease_that_was_lost_while_the_intent_was_journaled_sends_nothing():
         return SlowJournal(bot.clock, lambda: setattr(bot.lease, "held", False))
 
     bot = Bot(lose)
-    with pytest.raises(RefusedError, match="lease"):
-        bot.protocol.place(intent())
+    assert bot.protocol.place(intent()).fate is Fate.HELD
     assert [r["record"] for r in bot.journal.records()] == ["intent"]
     assert bot.broker.sent == []
+    with pytest.raises(RefusedError, match="lease"):
+        bot.protocol.hold_lease()
 
 
 # A journal that does not answer.
@@ -192,6 +193,8 @@ def test_a_broken_limit_whose_halt_could_not_be_written_is_not_forgotten_with_th
     house.run(entries)
     assert len(house.flattened) == 1, "it flattens once"
     assert house.bot.live.trader.state is TradingState.HALTED
+    written = house.control.read()[0]
+    assert (written.state, written.flat) == (TradingState.HALTED, True), "the store answers again"
 
 
 # Measuring a loss from the wrong place.

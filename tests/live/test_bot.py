@@ -246,7 +246,7 @@ def test_limits_are_read_by_name():
     assert limits == replace(
         Limits(), units=Decimal(5), price_age=timedelta(seconds=3), drawdown=None, open_orders=7
     )
-    for wrong in ("unit=5", "units", "units=many", "units=-1", "price_age=off"):
+    for wrong in ("unit=5", "units", "units=many", "units=-1", "price_age=off", "price_age=301"):
         with pytest.raises(ConfigError):
             parse_limits([wrong])
 

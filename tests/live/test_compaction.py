@@ -12,9 +12,10 @@ from mbats.live.compaction import REFUSABLE, compacted
 from mbats.live.journal import FileJournal
 from mbats.live.protocol import Fate, OrderProtocol
 from mbats.live.recovery import first_checkpoint, last_checkpoint, prove_clean
+from mbats.live.trader import quarantine_of
 from mbats.trading.order import OrderType
 from tests.live.fakes import START, MemoryJournal, intent
-from tests.live.test_recovery import Life
+from tests.live.test_recovery import CALM, Life
 
 LATER = START + REFUSABLE + timedelta(days=1)
 
@@ -37,7 +38,7 @@ def life():
     trader.submit(intent(10, kind=OrderType.LIMIT))
     life.broker.fault = "lost"
     trader.submit(intent(11))
-    life.clock.advance(30)
+    life.clock.advance(quarantine_of(CALM).total_seconds())
     assert [v.fate for v in trader.resolve()] == [Fate.NOT_PLACED]
     trader.checkpoint()
     life.trader = trader

@@ -105,6 +105,12 @@ class Risk:
     def load(self, run_id):
         return RunResult(self._run, self._tables)
 
+    def account_events(self, account, since):
+        return []
+
+    def account_rows(self, account, since):
+        return {"fill": [], "order_event": []}
+
     def events(self, run_id):
         return self._events
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -157,6 +158,157 @@ def test_a_frozen_bot_keeps_nobody_from_flattening(running):
         bot.kill()
         bot.wait()
         bot.stdout.close()
+
+
+# Orders that were on their way.
+
+
+class MovedClock:
+    """The time, moved on by whoever waits; ``later`` is what happens while that is."""
+
+    def __init__(self):
+        self.time, self.later = NOW, {}
+
+    def now(self):
+        return self.time
+
+    def sleep(self, seconds):
+        self.time += timedelta(seconds=seconds)
+        for due in [due for due in self.later if due <= (self.time - NOW).total_seconds()]:
+            self.later.pop(due)()
+
+
+def watched_switch(running, events, clock):
+    made = switch(running, events=events)
+    made._clock, made._sleep = clock, clock.sleep
+    return made
+
+
+def send(running, **changes):
+    from mbats.local.oanda_sim import orders
+
+    body = {"type": "MARKET", "instrument": "EUR_USD", "units": "300", **changes}
+    return lambda: running.call(
+        lambda e: orders.create(e.accounts[running.account_id], e.now_ns, {"order": body})
+    )
+
+
+WATCH = timedelta(seconds=60)
+
+
+def test_what_a_frozen_bot_had_on_its_way_is_closed_after_all_was_flat(running):
+    events, said, clock = [], [], MovedClock()
+    waiting = send(running, type="STOP", price="1.90000", timeInForce="GTC")
+    clock.later = {9: send(running), 58: waiting}
+    report = watched_switch(running, events, clock).flatten(
+        "drill", timedelta(seconds=5), WATCH,
+        lambda report: said.append((report.flat, report.seconds, left(running))),
+    )  # fmt: skip
+    assert said == [(True, report.seconds, (0, 0))], "it says so at once, and once"
+    assert report.seconds < 5
+    assert left(running) == (0, 0)
+    assert (report.flat, len(report.came)) == (True, 2)
+    assert report.watched >= WATCH.total_seconds()
+    codes = [e.row["code"] for e in events]
+    assert codes[:2] == ["STATE_HALTED", "FLATTENED"]
+    assert codes[2:] == ["CLOSED_LATE"] * 2
+    assert running.violations() == []
+
+
+def test_without_a_watch_it_ends_as_soon_as_all_is_flat(running):
+    clock = MovedClock()
+    clock.later = {9: send(running)}
+    report = watched_switch(running, [], clock).flatten("drill", timedelta(seconds=5))
+    assert (report.watched, report.came) == (0, [])
+    assert clock.time < NOW + timedelta(seconds=5)
+
+
+def test_what_came_late_and_cannot_be_closed_fails_loudly(running):
+    events, clock = [], MovedClock()
+
+    def late():
+        send(running)()
+        running.call(lambda e: e.halt("EUR_USD", True))
+
+    clock.later = {9: late}
+    with pytest.raises(NotFlatError, match="is not flat"):
+        watched_switch(running, events, clock).flatten("drill", timedelta(seconds=5), WATCH)
+    assert (events[-1].row["code"], events[-1].row["severity"]) == ("NOT_FLAT", "critical")
+
+
+def test_a_broker_that_is_gone_as_the_watch_ends_is_not_called_flat(running):
+    clock = MovedClock()
+
+    def gone():
+        for number in range(1, 200):
+            running.inject(FaultAt("read", number, Fault.SERVER_ERROR))
+
+    clock.later = {50: gone}
+    with pytest.raises(NotFlatError) as failed:
+        watched_switch(running, [], clock).flatten("drill", timedelta(seconds=5), WATCH)
+    assert "the broker did not answer" in str(failed.value)
+    assert len(failed.value.tried) < 5, "the same problem is said once"
+
+
+def test_ctrl_c_ends_the_watch_and_not_what_was_done(running):
+    clock = MovedClock()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    clock.later = {5: interrupt}
+    report = watched_switch(running, [], clock).flatten("drill", timedelta(seconds=5), WATCH)
+    assert report.flat
+    assert report.watched < 10
+    assert any("by hand" in problem for problem in report.problems)
+
+
+class LateStore(MemoryControl):
+    """A store that does not answer ``times`` times."""
+
+    times = 2
+
+    def read(self):
+        if self.times:
+            self.times -= 1
+            raise NotReadyError("the store does not answer")
+        return super().read()
+
+
+def test_a_halt_that_could_not_be_written_is_written_while_it_looks_on(running):
+    clock, store, said = MovedClock(), LateStore(), []
+    made = watched_switch(running, [], clock)
+    made._store = lambda: store
+    report = made.flatten(
+        "drill", timedelta(seconds=5), WATCH, lambda report: said.append(report.state)
+    )
+    assert said == [None], "that it is flat waits for no store"
+    assert store.read()[0].flat
+    assert report.state == store.read()[0]
+    assert len([p for p in report.problems if "not written" in p]) == 1
+
+
+def test_a_bus_that_hangs_holds_up_neither_the_closing_nor_the_word_of_it(running):
+    said, hanging, first = [], threading.Event(), []
+    made = watched_switch(running, [], MovedClock())
+    made._announce = lambda order: first.append(hanging.wait(5))
+
+    def flat(report):
+        said.append((report.state is not None, left(running)))
+        hanging.set()
+
+    report = made.flatten("drill", timedelta(seconds=5), timedelta(seconds=3), flat)
+    assert said == [(True, (0, 0))], "the halt is written; that nobody was told of it can wait"
+    assert first == [True], "it was said while the bus still hung"
+    assert report.flat
+
+
+def test_flattening_is_written_down_as_that_and_halting_is_not(running):
+    store = MemoryControl()
+    switch(running, store=store).halt("drill")
+    assert not store.read()[0].flat
+    switch(running, store=store).flatten("drill", timedelta(seconds=5))
+    assert store.read()[0].flat
 
 
 def test_resume_is_refused_when_the_account_does_not_reconcile(running):

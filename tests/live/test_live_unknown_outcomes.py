@@ -1,20 +1,19 @@
 """Answers that are lost and a log that cannot be read: nothing is sent twice or forgotten."""
 
-from datetime import timedelta
-
-from tests.live.rig import MINUTE, START, Rig
+from mbats.live.trader import quarantine_of
+from tests.live.rig import CALM, MINUTE, START, Rig
 from tests.live.trades import bought, bracket
 
 
 def test_a_lost_order_stays_submitted_until_it_is_surely_not_there():
     rig = Rig()
     rig.broker.faults.append("lost")
-    plan = {3: lambda s, sent: sent.update(again=s.buy(size=1000))}
+    plan = {5: lambda s, sent: sent.update(again=s.buy(size=1000))}
     _, strategy, sent = bought(plan, rig=rig)
     assert strategy.life(sent["entry"]) == ["Submitted", "Rejected"]
     assert strategy.last(sent["entry"]).info.reason == "NOT_PLACED"
     rejected_at = next(r["time"] for r in rig.rows("risk_event") if r["code"] == "not_placed")
-    assert rejected_at >= START + 2 * MINUTE + timedelta(seconds=30)
+    assert rejected_at >= START + 2 * MINUTE + quarantine_of(CALM)
     assert strategy.life(sent["again"])[-1] == "Completed"
     assert rig.position() == 1000
 

@@ -74,6 +74,15 @@ def test_the_next_proof_goes_on_from_the_book_of_the_last(house):
     assert prove(later).clean
 
 
+def test_what_the_desk_sent_stands_in_a_flattened_account_and_not_in_another():
+    house = House()
+    house.run(ticks_at(CLOSES))
+    (key,) = {r["key"] for r in house.journal.records() if r["record"] == "intent"}
+    assert house.position() == 1000
+    assert kinds(evidence(house)) == []
+    assert kinds(evidence(house, flat=True)) == [(proof.NOT_FLAT, key)]
+
+
 @pytest.mark.parametrize(
     ("table", "kind"), [("fill", proof.LOST_FILL), ("order_event", proof.MISSING_EVENT)]
 )

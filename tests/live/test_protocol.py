@@ -6,7 +6,6 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis.strategies import integers, sampled_from
 
-from mbats.errors import RefusedError
 from mbats.live.book import Book, LogGapError
 from mbats.live.ports import LogPage
 from mbats.live.protocol import QUARANTINE, DoubledOrderError, Fate, OrderProtocol
@@ -163,10 +162,11 @@ def test_a_page_that_ends_before_the_log_does_is_not_the_end(desk):
 
 def test_nothing_is_sent_without_the_lease(desk):
     desk.lease.held = False
-    with pytest.raises(RefusedError):
-        desk.bot.place(intent())
+    assert desk.bot.place(intent()).fate is Fate.HELD
     assert desk.broker.sent == []
     assert desk.journal.lines == []
+    desk.lease.held = True
+    assert desk.bot.place(intent()).fate is Fate.PLACED, "it never left: it may go now"
 
 
 def test_a_refused_order_leaves_the_instrument_free(desk):

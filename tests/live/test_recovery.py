@@ -13,7 +13,10 @@ from mbats.trading.risk.context import Limits, Quote
 from tests.live.fakes import FakeBroker, HeldLease, ManualClock, MemoryJournal, intent
 
 CALM = Limits(
-    price_age=timedelta(days=1), collar_pips=None, spread_pips=None, duplicate_window=timedelta(0)
+    price_age=timedelta(seconds=20),
+    collar_pips=None,
+    spread_pips=None,
+    duplicate_window=timedelta(0),
 )
 ACCOUNT = Account("A", "USD", "run-1", {"EUR_USD": instrument("EUR_USD")}, CALM)
 
@@ -175,3 +178,19 @@ def test_a_halt_does_not_end_while_an_order_has_no_known_outcome(life):
     trader.submit(intent(0))
     with pytest.raises(RefusedError, match="no known outcome"):
         prove_clean(life.journal.records(), life.broker)
+
+
+def test_an_order_that_never_was_is_told_of_again_until_a_checkpoint_says_that_it_was(life):
+    """Whoever found out may have died before it was stored, and no transaction tells of it."""
+    trader = life.start()
+    life.broker.fault = "refused"
+    trader.submit(intent(0))
+    trader.submit(intent(1))
+    life.events.clear()
+    life.start()
+    told = [e.row for e in life.events if e.table == "risk_event"]
+    assert [(row["code"], row["order_key"]) for row in told] == [("refused", intent(0).key)]
+    life.start().checkpoint()
+    life.events.clear()
+    life.start()
+    assert life.events == []

@@ -6,7 +6,7 @@ import pytest
 
 from mbats.live.book import Book
 from mbats.live.protocol import QUARANTINE, Fate
-from mbats.live.trader import ENTRY_LIFETIME, Account, DayMarks, Trader
+from mbats.live.trader import ENTRY_LIFETIME, Account, DayMarks, Trader, quarantine_of
 from mbats.market.instrument import Instrument
 from mbats.trading.order import Side
 from mbats.trading.risk.context import Limits, Quote, TradingState
@@ -165,3 +165,45 @@ def test_a_replay_of_the_log_writes_the_same_events(desk):
     again.broker.log = []
     again.trader.receive(desk.broker.log)
     assert [e.row for e in again.events] == first
+
+
+class SkewedClock(ManualClock):
+    """Our clock, ahead of the broker's; what lasts how long it knows all the same."""
+
+    ahead = timedelta(0)
+
+    def now(self):
+        return super().now() + self.ahead
+
+
+@pytest.mark.parametrize("price_age", [5, 10, 30, 300])
+def test_an_order_is_not_given_up_while_a_clock_ahead_may_keep_it_good(price_age):
+    """Prices seem as old as our clock is ahead: that is all that bounds it."""
+    broker_clock, clock = ManualClock(), SkewedClock()
+    clock.ahead = timedelta(seconds=price_age)
+    broker, journal = FakeBroker(broker_clock), MemoryJournal()
+    limits = Limits(price_age=timedelta(seconds=price_age))
+    trader = Trader(
+        Account("A", "USD", "run-1", INSTRUMENTS, limits), Book.opened_at(broker.state()), broker,
+        journal, HeldLease(), clock, lambda event: None, lambda transaction: None,
+    )  # fmt: skip
+    trader.take_quote("EUR_USD", Quote(PRICE, PRICE, broker_clock.now()))
+    sent, place = [], broker.place
+    broker.place = lambda order, **more: (sent.append(order), place(order, **more))[1]
+    broker.fault = "late"
+    assert trader.submit(intent()).fate is Fate.UNKNOWN
+    good_for = (sent[0].expires_at - broker_clock.now()).total_seconds()
+    assert good_for == price_age + ENTRY_LIFETIME.total_seconds()
+    for each in (broker_clock, clock):
+        each.advance(good_for)
+    assert trader.resolve() == [], "the broker would still take it"
+    broker.arrive_late()
+    assert [v.fate for v in trader.resolve()] == [Fate.PLACED]
+
+
+def test_the_quarantine_is_the_ordinary_one_while_prices_must_be_fresh():
+    assert quarantine_of(Limits()) == QUARANTINE
+    assert quarantine_of(Limits(price_age=timedelta(0))) == QUARANTINE
+    assert quarantine_of(Limits(price_age=timedelta(seconds=11))) == QUARANTINE + timedelta(
+        seconds=1
+    )

@@ -3,7 +3,8 @@
 It believes no bot: it follows the events on its own, and closes at the broker with the kill
 switch's own credentials. A broken limit is written down before the switch is pulled and after, so
 that a guard that dies in between is continued by the next event, and one that does not changes
-nothing.
+nothing. It pulls again where an order of the desk fills in an account that was flattened: it was on
+its way then. What a person opens there by hand is theirs.
 """
 
 from collections.abc import Callable
@@ -18,13 +19,14 @@ from mbats.gcp.objects import Objects
 from mbats.gcp.records import Record
 from mbats.live import portfolio_watch
 from mbats.live.control import ControlStore
-from mbats.live.events import Event
+from mbats.live.events import UNCLAIMED, Event
 from mbats.live.killswitch import Report
 from mbats.live.portfolio_watch import Pull, Watched
 from mbats.trading.risk.context import TradingState
 
 ACTOR = "risk-guard"
 CODE = "GUARD_PULLED"
+NOT_FLAT = "NOT_FLAT"
 FOLDER = "guard"
 AGAIN = timedelta(seconds=45)
 """A pull that has not ended by then has died: the next event of the account takes it up."""
@@ -92,7 +94,8 @@ class Guard:
         for _ in range(_ATTEMPTS):
             document, generation = record.read()
             before = Watched.from_record(document) if document else Watched(account)
-            after = self._judged(portfolio_watch.take(self._seen(before), table, row), by)
+            after = portfolio_watch.take(self._seen(before), table, row)
+            after = self._judged(after, by, table, row)
             mine = after.pull is not None and after.pull != before.pull
             if after == before:
                 return before, False
@@ -112,18 +115,34 @@ class Guard:
             return watched
         return portfolio_watch.resumed(watched, order.at)
 
-    def _judged(self, watched: Watched, by: str) -> Watched:
+    def _judged(self, watched: Watched, by: str, table: str, row: messages.Row) -> Watched:
         """Return it with the pull that this event asks for, newly or because one broke off."""
         now, pull = self._now(), watched.pull
-        if pull is not None:
-            died = not pull.done and (pull.failed or now - pull.at > AGAIN)
+        if pull is not None and not pull.done:
+            died = pull.failed or now - pull.at > AGAIN
             return replace(watched, pull=replace(pull, at=now, failed=False)) if died else watched
+        if table == "fill" and (pull is None or now - pull.at > AGAIN):
+            held = self._filled_though_flat(watched, row)
+            if held:
+                return replace(watched, pull=Pull(by, NOT_FLAT, held, now))
+        if pull is not None:
+            return watched
         limits = portfolio_watch.limits_of(watched.account, self._limits)
         found = portfolio_watch.breaches(watched, limits)
         if not found:
             return watched
         why = "; ".join(f"{denied.code}: {denied.detail}" for denied in found)
         return replace(watched, pull=Pull(by, found[0].code, why, now))
+
+    def _filled_though_flat(self, watched: Watched, fill: messages.Row) -> str:
+        """Return what an order of the desk has left in a flattened account; nothing, if it has."""
+        held = watched.positions[fill["instrument"]].units
+        if not held or fill["strategy"] == UNCLAIMED:
+            return ""
+        order, _ = self._control(watched.account).read()
+        if order.state is not TradingState.HALTED or not order.flat or fill["time"] < order.at:
+            return ""
+        return f"{held} {fill['instrument']} held after {order.by} had flattened the account"
 
     def _pull(self, watched: Watched) -> None:
         pull, account = watched.pull, watched.account

@@ -73,7 +73,7 @@ def guard(desk: Desk, halt_job: str = "") -> Guard:
     """Return the guard of every account of the desk."""
 
     def halt(account: str, why: str) -> Report:
-        return state_switch(desk, account, ACTOR).halt(why)
+        return state_switch(desk, account, ACTOR).halt(why, flat=True)
 
     def flatten(account: str, why: str) -> str:
         if halt_job:

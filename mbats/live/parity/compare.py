@@ -18,6 +18,7 @@ from mbats.live.parity.differences import (
     total,
 )
 from mbats.live.parity.edge import SETTLING, SessionEdge
+from mbats.live.elsewhere import Elsewhere
 from mbats.live.parity.intrabar import WithinBars
 from mbats.live.parity.own_quote import explained
 from mbats.live.parity.replay import (
@@ -79,6 +80,7 @@ class Comparison:
             if fill["instrument"] in session.instruments:
                 self._live.setdefault(fill["order_key"], []).append(fill)
         self._edge = SessionEdge(session, self._quotes)
+        self._elsewhere = Elsewhere(session)
         self._within = WithinBars(session.granularity, self._live, expected)
         self._missed = missed_bars(session)
         self._asked = {(row["instrument"], row["known_at"]): row for row in session.signals}
@@ -154,6 +156,8 @@ class Comparison:
         said = self._because(key, first["instrument"], self._decided(key, first), root)
         if said is not None:
             reason, detail = said
+        elif known is None and (about := self._elsewhere.sent_before(key, fills)):
+            reason, detail = self._as_quoted(fills) or (Reason.OTHER_RUN, about)
         elif self._on_seen is not None and key in self._on_seen:
             reason, detail = Reason.MISSED_TICK, self._bars_before(first)
         elif known is not None and (about := self._edge.left_no_price(known, fills)):
@@ -168,8 +172,12 @@ class Comparison:
         told = self._told.why(expected) or self._not_asked(expected)
         because = self._because(expected.key, expected.instrument, expected.decided_at, root)
         reason, detail = Reason.UNEXPLAINED, "no live order and nobody said why"
-        if told is not None:
+        if about := self._elsewhere.told_to(expected.key):
+            reason, detail = Reason.OTHER_RUN, about
+        elif told is not None:
             reason, detail = told
+        elif about := self._elsewhere.said_of(expected.key):
+            reason, detail = Reason.OTHER_RUN, about
         elif because is not None:
             reason, detail = because
         elif self._on_seen is not None and expected.key not in self._on_seen:
@@ -258,19 +266,24 @@ class Comparison:
         return None
 
     def _units(self, expected: Expected, units: Decimal, root: str | None) -> tuple[Reason, str]:
-        about = f"{units} units, not {expected.units}"
+        about_units = f"{units} units, not {expected.units}"
         asked = [
             o["units"]
             for o in self._session.orders
             if o["order_key"] == expected.key and o["event"] in ("submitted", "accepted")
         ]
+        if about := self._elsewhere.told_to(expected.key):
+            return Reason.OTHER_RUN, f"{about_units}; the rest was {about}"
         if asked and units < asked[0]:
             return Reason.PARTIAL, f"{units} units of {asked[0]} were filled"
         if root is not None:
             return _after(root)
         if not self._session.sizer.startswith("units:"):
-            return Reason.SIZING, f"{about}: the sizer {self._session.sizer} goes by account value"
-        return Reason.UNEXPLAINED, about
+            return (
+                Reason.SIZING,
+                f"{about_units}: the sizer {self._session.sizer} goes by account value",
+            )
+        return Reason.UNEXPLAINED, about_units
 
     def _asked_at(self, expected: Expected) -> datetime:
         row = self._asked.get((expected.instrument, expected.decided_at))

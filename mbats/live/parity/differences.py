@@ -40,6 +40,7 @@ class Reason(StrEnum):
     FOLLOWS = "follows"
     WITHIN_BAR = "within a bar"
     SESSION_ENDED = "session ended"
+    OTHER_RUN = "told to another run"
     UNEXPLAINED = "unexplained"
 
 

@@ -51,6 +51,14 @@ class Sessions(Protocol):
         """Return the rows of ``risk.risk_event`` of a run."""
         ...
 
+    def account_events(self, account: str, since: datetime) -> Sequence[Row]:
+        """Return the rows of ``risk.risk_event`` about orders of an account, whoever told them."""
+        ...
+
+    def account_rows(self, account: str, since: datetime) -> Mapping[str, Sequence[Row]]:
+        """Return the rows of ``order_event`` and ``fill`` of an account, whoever told them."""
+        ...
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -100,6 +108,9 @@ def load_session(
         )
         for name in names
     }  # fmt: skip
+    account, since = str(run["account"]), began - _QUIET
+    told = {**risk.account_rows(account, since), "events": risk.account_events(account, began)}
+    others = _of_others(told, str(run["run_id"]))
     made = Session(
         run={**run, "vendor": vendor},
         loaded=loaded,
@@ -115,6 +126,9 @@ def load_session(
         fills=stored.tables["fill"].to_pylist(),
         orders=stored.tables["order_event"].to_pylist(),
         events=risk.events(str(run["run_id"])),
+        other_fills=others["fill"],
+        other_orders=others["order_event"],
+        other_events=others["events"],
     )
     bars = [*made.warm_up.values(), *tick_bars(made).values()]
     if not bars:
@@ -123,6 +137,10 @@ def load_session(
     return replace(
         made, conversion=conversion_for(master, bars, made.instruments, vendor, currency)
     )
+
+
+def _of_others(rows: Mapping[str, Sequence[Row]], run_id: str) -> dict[str, list[Row]]:
+    return {table: [r for r in told if r["run_id"] != run_id] for table, told in rows.items()}
 
 
 def _strategy(run: Mapping[str, Any], choice: Choice) -> LoadedStrategy:

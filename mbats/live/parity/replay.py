@@ -47,7 +47,8 @@ class Session:
     rows of ``fill``, ``order_event``, ``risk_event`` and ``signal``. ``loaded`` goes by the name it
     traded under. ``warm_up`` holds bars from before the session, ``ticks`` all that was recorded
     while it ran, by instrument. ``seen`` are the bars that the session itself decided on, where it
-    kept them.
+    kept them. ``other_fills``, ``other_orders`` and ``other_events`` are rows that other runs told
+    of orders of its account.
     """
 
     run: Row
@@ -64,6 +65,9 @@ class Session:
     orders: Sequence[Row] = ()
     events: Sequence[Row] = ()
     signals: Sequence[Row] = ()
+    other_fills: Sequence[Row] = ()
+    other_orders: Sequence[Row] = ()
+    other_events: Sequence[Row] = ()
 
     def __post_init__(self) -> None:
         for name in ("account", "started_at", "ended_at", "starting_cash"):

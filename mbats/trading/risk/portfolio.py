@@ -54,3 +54,12 @@ class ApprovalLedger:
                 mend="`mbats halt`; this is a fault in the program, not in the market",
             )
         self._open.discard(key)
+
+    def unsend(self) -> None:
+        """Note that the order that was about to be sent was held back: it did not go out."""
+        self.sent -= 1
+
+    def withdraw(self, key: str) -> None:
+        """Take back the approval of an order that did not go out: it needs a new one."""
+        self._open.discard(key)
+        self.approved -= 1
