@@ -18,7 +18,7 @@ from mbats.live.parity.differences import (
     total,
 )
 from mbats.live.parity.edge import SETTLING, SessionEdge
-from mbats.live.elsewhere import Elsewhere
+from mbats.live.parity.elsewhere import Elsewhere
 from mbats.live.parity.intrabar import WithinBars
 from mbats.live.parity.own_quote import explained
 from mbats.live.parity.replay import (

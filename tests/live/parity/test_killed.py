@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from mbats.live.differences import Reason
 from mbats.live.parity import compare
-from tests.live.sessions import MINUTE, session, traded
+from mbats.live.parity.differences import Reason
+from tests.live.parity.sessions import MINUTE, session, traded
 
 
 def cut_at(number):
@@ -80,7 +80,7 @@ def test_the_next_run_names_the_run_that_told_of_the_order():
 
 
 def priced(made, fill):
-    from tests.live.sessions import quote_at
+    from tests.live.parity.sessions import quote_at
 
     bid, ask = quote_at(made.ticks["EUR_USD"], fill["time"])
     return {**fill, "price": ask if fill["side"] == "buy" else bid}
