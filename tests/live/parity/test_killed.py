@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from mbats.live.parity import compare
+from mbats.live.parity.compare import compare
 from mbats.live.parity.differences import Reason
 from tests.live.parity.sessions import MINUTE, session, traded
 
