@@ -19,11 +19,11 @@ from mbats.cli.output import people, table
 from mbats.config import Settings
 from mbats.desk import Desk
 from mbats.gcp.journal import ObjectJournal
-from mbats.live.book import Book
-from mbats.live.compaction import compacted
-from mbats.live.ports import Answer, LogPage, Outcome
-from mbats.live.protocol import OrderProtocol
-from mbats.live.transactions import OrderCreated, OrderFilled, TradePart, Transaction
+from mbats.live.orders.book import Book
+from mbats.live.orders.compaction import compacted
+from mbats.live.orders.ports import Answer, LogPage, Outcome
+from mbats.live.orders.protocol import OrderProtocol
+from mbats.live.orders.transactions import OrderCreated, OrderFilled, TradePart, Transaction
 from mbats.local.emulators import EMULATOR_SERVICES
 from mbats.local.stack import Stack
 from mbats.trading.order import OrderIntent, OrderType, Side, order_key

@@ -22,16 +22,16 @@ from pathlib import Path
 import backtrader as bt
 import numpy as np
 
-from mbats.live.book import Book
 from mbats.live.candles import Recent
 from mbats.live.heap import start_up_set_apart
 from mbats.live.inbox import Inbox, Stop
-from mbats.live.journal import FileJournal
-from mbats.live.ports import AccountState, Answer, LogPage, Outcome
+from mbats.live.orders.book import Book
+from mbats.live.orders.journal import FileJournal
+from mbats.live.orders.ports import AccountState, Answer, LogPage, Outcome
+from mbats.live.orders.transactions import OrderCreated, OrderFilled, TradePart
 from mbats.live.session import Assignment, prepare_live
 from mbats.live.store import LiveStore
 from mbats.live.trader import Account, Trader
-from mbats.live.transactions import OrderCreated, OrderFilled, TradePart
 from mbats.market import catalogue
 from mbats.market.granularity import Granularity
 from mbats.market.tick import Tick

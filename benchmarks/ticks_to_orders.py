@@ -19,9 +19,9 @@ from oandapyV20.endpoints.pricing import PricingInfo
 
 from mbats.gcp.journal import ObjectJournal
 from mbats.gcp.objects import Objects
-from mbats.live.book import Book
 from mbats.live.heap import start_up_set_apart
 from mbats.live.inbox import Inbox, Stop
+from mbats.live.orders.book import Book
 from mbats.live.session import Assignment, prepare_live
 from mbats.live.store import LiveStore
 from mbats.live.trader import Account, Trader

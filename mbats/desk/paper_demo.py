@@ -20,9 +20,9 @@ from mbats.config import Settings
 from mbats.live.bot import Bot
 from mbats.live.control import MemoryControl
 from mbats.live.events import Event
-from mbats.live.file_lease import FileLease
 from mbats.live.inbox import Control, Inbox, Logged, LogReached, Stop
-from mbats.live.journal import FileJournal
+from mbats.live.orders.file_lease import FileLease
+from mbats.live.orders.journal import FileJournal
 from mbats.live.plan import Plan, Ports
 from mbats.live.recovery import Surroundings
 from mbats.live.session import Assignment

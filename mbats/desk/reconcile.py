@@ -14,12 +14,12 @@ from mbats.errors import DataError, NotReadyError
 from mbats.gcp.control import ControlObject
 from mbats.gcp.journal import ObjectJournal
 from mbats.gcp.publisher import EventPublisher, Publisher
-from mbats.live.book import Book
 from mbats.live.events import Event
-from mbats.live.ports import AccountState, Broker
+from mbats.live.orders.book import Book
+from mbats.live.orders.ports import AccountState, Broker
+from mbats.live.orders.transactions import Transaction
 from mbats.live.proof import NOT_FLAT, Evidence, Finding, Proof, prove
 from mbats.live.recovery import first_checkpoint
-from mbats.live.transactions import Transaction
 from mbats.local.paper import is_paper
 from mbats.market.session import FX
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from mbats.errors import DataError, NotReadyError, RefusedError
 from mbats.gcp.objects import BucketName, Objects, StoredObject
-from mbats.live.journal import WORTH_COMPACTING
+from mbats.live.orders.journal import WORTH_COMPACTING
 
 BUCKET: BucketName = "state"
 FOLDER = "journals"
@@ -33,7 +33,7 @@ _MEND = "restore the object, or flatten the account and start a new journal"
 
 
 class ObjectJournal:
-    """Records of the journal ``name``, in order; a :class:`mbats.live.ports.Journal`.
+    """Records of the journal ``name``, in order; a :class:`mbats.live.orders.ports.Journal`.
 
     For one thread of one process: the lease sees to that. ``worth`` is how many objects a
     compaction must save.

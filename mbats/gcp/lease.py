@@ -20,7 +20,7 @@ from typing import Any
 
 from mbats.errors import DataError, MbatsError, RefusedError
 from mbats.gcp.objects import BucketName, Objects
-from mbats.live.ports import NotHeldError
+from mbats.live.orders.ports import NotHeldError
 from mbats.live.wall_clock import elapsed
 
 BUCKET: BucketName = "state"

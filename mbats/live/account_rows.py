@@ -5,11 +5,11 @@ from decimal import Decimal
 
 from mbats.live import valuation
 from mbats.live.events import Row, nine
+from mbats.live.orders.ports import AccountState
+from mbats.live.orders.transactions import BalanceChanged, OrderFilled, Transaction
 from mbats.live.plan import Plan
-from mbats.live.ports import AccountState
 from mbats.live.session import claims
 from mbats.live.trader import Trader
-from mbats.live.transactions import BalanceChanged, OrderFilled, Transaction
 from mbats.live.worth import Worth
 from mbats.trading.risk.context import RiskContext
 

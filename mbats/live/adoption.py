@@ -10,8 +10,8 @@ from typing import Any
 import backtrader as bt
 
 from mbats.errors import RefusedError
-from mbats.live.book import Book, HeldTrade, WaitingOrder
 from mbats.live.feed import LiveFeed
+from mbats.live.orders.book import Book, HeldTrade, WaitingOrder
 from mbats.trading.order import OrderType
 
 _EXEC_TYPES = {

@@ -18,15 +18,15 @@ from mbats.live.control import TradingOrder, set_state
 from mbats.live.events import Event, Row, denial
 from mbats.live.inbox import Continued, Suspending, Unseen, Valued
 from mbats.live.kept_flat import KeptFlat
+from mbats.live.orders.ports import AccountState
+from mbats.live.orders.reconcile import UnreconciledError
+from mbats.live.orders.transactions import OrderFilled, Transaction
 from mbats.live.plan import Plan, Ports
-from mbats.live.ports import AccountState
-from mbats.live.reconcile import UnreconciledError
 from mbats.live.recovery import patiently, reconcile, recover
 from mbats.live.session import Prepared, claims, prepare_live
 from mbats.live.store import LiveStore
 from mbats.live.streams import Broken, Connected, Ended, Unreadable
 from mbats.live.trader import Trader
-from mbats.live.transactions import OrderFilled, Transaction
 from mbats.trading.risk.context import TradingState
 
 log = logging.getLogger(__name__)

@@ -20,8 +20,9 @@ from mbats.live.decisions import Decisions, Tell, nobody
 from mbats.live.feed import LiveFeed
 from mbats.live.intents import Decision, LegNames, intents_of, moved, role_of
 from mbats.live.money import live_commission
+from mbats.live.orders.protocol import Fate, Verdict
+from mbats.live.orders.transactions import Transaction
 from mbats.live.outcomes import Outcomes
-from mbats.live.protocol import Fate, Verdict
 from mbats.live.refusals import (
     NO_BAR,
     NO_SIZE,
@@ -33,7 +34,6 @@ from mbats.live.refusals import (
 )
 from mbats.live.store import LiveStore
 from mbats.live.trader import Trader
-from mbats.live.transactions import Transaction
 from mbats.live.working import Working
 from mbats.market.instrument import Instrument
 from mbats.trading.order import OrderIntent, OrderType, leg_key

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mbats.live.ports import Answer, Broker, HeldBackError
+from mbats.live.orders.ports import Answer, Broker, HeldBackError
 from mbats.trading.order import OrderIntent
 from mbats.trading.risk.portfolio import ApprovalLedger
 

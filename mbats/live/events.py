@@ -10,8 +10,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from mbats.live.book import Book, WaitingOrder
-from mbats.live.transactions import (
+from mbats.live.orders.book import Book, WaitingOrder
+from mbats.live.orders.transactions import (
     OrderCancelled,
     OrderCreated,
     OrderFilled,

@@ -11,8 +11,8 @@ from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from mbats.live.ports import AccountState
-from mbats.live.transactions import Transaction
+from mbats.live.orders.ports import AccountState
+from mbats.live.orders.transactions import Transaction
 from mbats.market.tick import Tick
 
 

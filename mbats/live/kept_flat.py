@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from mbats.live.book import Book
 from mbats.live.control import TradingOrder
+from mbats.live.orders.book import Book
 from mbats.trading.order import is_ours
 
 PAUSE = timedelta(seconds=5)

@@ -17,7 +17,7 @@ from typing import Protocol
 from mbats.errors import MbatsError, NotReadyError, RefusedError
 from mbats.live.control import ControlStore, TradingOrder, set_state
 from mbats.live.events import Event, denial
-from mbats.live.ports import Clock
+from mbats.live.orders.ports import Clock
 from mbats.trading.risk.context import TradingState
 
 RUN = "kill-switch"

@@ -9,15 +9,15 @@ import backtrader as bt
 
 from mbats.live import adoption
 from mbats.live.feed import LiveFeed
-from mbats.live.protocol import Fate, Verdict
-from mbats.live.trader import Trader
-from mbats.live.transactions import (
+from mbats.live.orders.protocol import Fate, Verdict
+from mbats.live.orders.transactions import (
     OrderCancelled,
     OrderCreated,
     OrderFilled,
     OrderRejected,
     Transaction,
 )
+from mbats.live.trader import Trader
 from mbats.live.working import Notifications, Working, complete, execute
 from mbats.trading.order import parent_key
 from mbats.trading.risk.rules import Margin

@@ -1,8 +1,8 @@
 """The proof at the end of a day: the broker's log, the journal and the risk store say the same.
 
-A bot proves its account before it trades (:mod:`~mbats.live.reconcile`). This proof needs no bot
-and looks further: at every row that the day should have left in the risk store, and at every row
-that it should not. Pure: the composition root brings the evidence and acts on the findings.
+A bot proves its account before it trades (:mod:`~mbats.live.orders.reconcile`). This proof needs
+no bot and looks further: at every row that the day should have left in the risk store, and at every
+row that it should not. Pure: the composition root brings the evidence and acts on the findings.
 """
 
 from collections import Counter
@@ -13,12 +13,12 @@ from decimal import Decimal
 from typing import Any
 
 from mbats.errors import MbatsError
-from mbats.live.book import Book
 from mbats.live.events import Event, EventWriter, nine
-from mbats.live.ports import AccountState, OpenOrder, OpenTrade
-from mbats.live.protocol import Fate
-from mbats.live.reconcile import MismatchKind, mismatches
-from mbats.live.transactions import OrderCreated, OrderFilled, Transaction
+from mbats.live.orders.book import Book
+from mbats.live.orders.ports import AccountState, OpenOrder, OpenTrade
+from mbats.live.orders.protocol import Fate
+from mbats.live.orders.reconcile import MismatchKind, mismatches
+from mbats.live.orders.transactions import OrderCreated, OrderFilled, Transaction
 from mbats.trading.order import OrderType, is_ours, parent_key
 
 LOST_FILL = "lost_fill"

@@ -11,12 +11,12 @@ from datetime import timedelta
 from typing import Any
 
 from mbats.errors import DataError, NotReadyError, RefusedError
-from mbats.live import holding
-from mbats.live.book import Book, LogGapError
-from mbats.live.compaction import compacted
-from mbats.live.ports import AccountState, Broker, Clock, Journal, Lease
-from mbats.live.protocol import Fate
-from mbats.live.reconcile import Mismatch, MismatchKind, mismatches, require_agreement
+from mbats.live.orders import holding
+from mbats.live.orders.book import Book, LogGapError
+from mbats.live.orders.compaction import compacted
+from mbats.live.orders.ports import AccountState, Broker, Clock, Journal, Lease
+from mbats.live.orders.protocol import Fate
+from mbats.live.orders.reconcile import Mismatch, MismatchKind, mismatches, require_agreement
 from mbats.live.trader import Account, DayMarks, Publish, Told, Trader
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from mbats.live.broker import LiveBroker
 from mbats.live.decisions import Tell, nobody
 from mbats.live.feed import LiveFeed
 from mbats.live.guard import live_strategy
+from mbats.live.orders.transactions import Transaction
 from mbats.live.store import LiveStore
 from mbats.live.trader import Trader
-from mbats.live.transactions import Transaction
 from mbats.market.granularity import Granularity
 from mbats.market.instrument import Instrument
 from mbats.strategy.loading import LoadedStrategy

@@ -26,8 +26,8 @@ from mbats.live.inbox import (
     Stop,
     Suspending,
 )
-from mbats.live.ports import Clock
-from mbats.live.protocol import Verdict
+from mbats.live.orders.ports import Clock
+from mbats.live.orders.protocol import Verdict
 from mbats.live.steps import Steps, decision_window
 from mbats.live.trader import Trader
 from mbats.market.tick import Tick

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from mbats.live.events import Event, denial
 from mbats.live.inbox import Stop
-from mbats.live.ports import Clock, Lease
+from mbats.live.orders.ports import Clock, Lease
 from mbats.live.streams import Broken, Connected, Ended, Mark, Unreadable
 from mbats.market.tick import Tick
 

@@ -14,12 +14,12 @@ from itertools import count
 
 from mbats.errors import NotReadyError
 from mbats.live import valuation
-from mbats.live.book import Book, LogGapError
 from mbats.live.counted import CountedBroker
 from mbats.live.events import Event, EventWriter, denial
-from mbats.live.ports import Broker, Clock, HeldBackError, Journal, Lease, NotHeldError
-from mbats.live.protocol import QUARANTINE, Fate, OrderProtocol, Verdict
-from mbats.live.transactions import Transaction
+from mbats.live.orders.book import Book, LogGapError
+from mbats.live.orders.ports import Broker, Clock, HeldBackError, Journal, Lease, NotHeldError
+from mbats.live.orders.protocol import QUARANTINE, Fate, OrderProtocol, Verdict
+from mbats.live.orders.transactions import Transaction
 from mbats.market.instrument import Instrument
 from mbats.market.session import FX
 from mbats.market.tick import Tick

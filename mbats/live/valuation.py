@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from functools import lru_cache
 
-from mbats.live.book import HeldTrade
+from mbats.live.orders.book import HeldTrade
 from mbats.market.instrument import Instrument
 from mbats.trading.conversion import route
 from mbats.trading.risk.context import Quote

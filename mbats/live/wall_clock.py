@@ -11,7 +11,7 @@ def elapsed() -> float:
 
 
 class WallClock:
-    """A :class:`mbats.live.ports.Clock` that gives the machine's time."""
+    """A :class:`mbats.live.orders.ports.Clock` that gives the machine's time."""
 
     def now(self) -> datetime:
         """Return the current time, UTC and aware."""

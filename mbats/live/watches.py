@@ -9,7 +9,7 @@ from typing import Any
 from mbats.errors import MbatsError
 from mbats.live.control import ControlStore
 from mbats.live.inbox import Control, Unseen, Valued
-from mbats.live.ports import AccountState, Clock
+from mbats.live.orders.ports import AccountState, Clock
 
 log = logging.getLogger(__name__)
 

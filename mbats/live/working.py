@@ -11,7 +11,7 @@ from typing import Any
 import backtrader as bt
 
 from mbats.live.feed import to_num
-from mbats.live.transactions import OrderFilled
+from mbats.live.orders.transactions import OrderFilled
 from mbats.trading.order import OrderIntent, Role
 
 

@@ -19,8 +19,8 @@ from oandapyV20.endpoints.transactions import TransactionsSinceID
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from mbats.errors import DataError
-from mbats.live.ports import AccountState, Answer, LogPage, Outcome
-from mbats.live.transactions import Transaction
+from mbats.live.orders.ports import AccountState, Answer, LogPage, Outcome
+from mbats.live.orders.transactions import Transaction
 from mbats.market.instrument import Instrument
 from mbats.trading.order import OrderIntent
 from mbats.vendors import oanda_wire as wire

@@ -8,7 +8,7 @@ import pyarrow as pa
 from oandapyV20.endpoints.instruments import InstrumentsCandles
 
 from mbats.live.candles import Recent
-from mbats.live.ports import Clock
+from mbats.live.orders.ports import Clock
 from mbats.market.aggregate import Bar, Candle
 from mbats.market.bars import PARTS, Bars, bars_from_table
 from mbats.market.granularity import Granularity

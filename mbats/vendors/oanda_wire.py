@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from mbats.errors import ConfigError, DataError
-from mbats.live.ports import AccountState, OpenOrder, OpenTrade
-from mbats.live.transactions import (
+from mbats.live.orders.ports import AccountState, OpenOrder, OpenTrade
+from mbats.live.orders.transactions import (
     BalanceChanged,
     CancelRejected,
     OrderCancelled,

@@ -8,7 +8,7 @@ import pytest
 from mbats.config import Settings
 from mbats.desk.paper_demo import _MarketHours, run_demo
 from mbats.errors import DataError, RefusedError
-from mbats.live.file_lease import FileLease
+from mbats.live.orders.file_lease import FileLease
 from mbats.local.oanda_sim import SimConfig, serve, spec_of
 from mbats.local.oanda_sim.times import from_datetime
 from mbats.local.paper import FIRST_ACCOUNT, at_broker, is_paper, paper_account

@@ -7,9 +7,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mbats.live.journal import FileJournal
-from mbats.live.protocol import Fate
-from mbats.live.transactions import OrderCancelled, OrderCreated, OrderFilled, OrderRejected
+from mbats.live.orders.journal import FileJournal
+from mbats.live.orders.protocol import Fate
+from mbats.live.orders.transactions import OrderCancelled, OrderCreated, OrderFilled, OrderRejected
 from mbats.local.oanda_sim.invariants import violations
 from mbats.trading.order import parent_key
 from mbats.vendors import oanda_wire

@@ -7,7 +7,7 @@ import requests
 from oandapyV20 import V20Error
 from oandapyV20.endpoints.orders import OrderDetails
 
-from mbats.live.ports import Answer, Outcome
+from mbats.live.orders.ports import Answer, Outcome
 from mbats.live.recovery import last_checkpoint
 from mbats.trading.order import OrderIntent, parent_key
 from mbats.vendors.oanda_broker import OandaBroker

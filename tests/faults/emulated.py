@@ -40,7 +40,7 @@ from mbats.gcp.objects import Objects
 from mbats.gcp.publisher import EventPublisher, Publisher
 from mbats.gcp.tables import apply_tables
 from mbats.gcp.views import FOLDER, apply_views
-from mbats.live import compaction
+from mbats.live.orders import compaction
 from mbats.local import rest, topology
 from mbats.local.archiver import Archiver
 from mbats.vendors.oanda_broker import OandaBroker

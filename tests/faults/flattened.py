@@ -19,8 +19,8 @@ from requests.adapters import BaseAdapter
 from mbats.config import Settings
 from mbats.desk.bot import _flatten
 from mbats.live.control import MemoryControl, TradingOrder
-from mbats.live.file_lease import FileLease
 from mbats.live.killswitch import KillSwitch
+from mbats.live.orders.file_lease import FileLease
 from mbats.local.oanda_sim import views
 from mbats.local.oanda_sim.http import Request
 from mbats.local.oanda_sim.times import from_datetime

@@ -17,15 +17,15 @@ from requests.adapters import BaseAdapter
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from mbats.config import Settings
-from mbats.live import compaction
-from mbats.live.book import Book
 from mbats.live.bot import Bot
 from mbats.live.control import MemoryControl
-from mbats.live.file_lease import FileLease
 from mbats.live.inbox import Control, PricesBack, PricesLost, Stop
-from mbats.live.journal import FileJournal, _line
+from mbats.live.orders import compaction
+from mbats.live.orders.book import Book
+from mbats.live.orders.file_lease import FileLease
+from mbats.live.orders.journal import FileJournal, _line
+from mbats.live.orders.ports import Journal
 from mbats.live.plan import Plan, Ports
-from mbats.live.ports import Journal
 from mbats.live.recovery import Surroundings, last_checkpoint
 from mbats.live.session import Assignment
 from mbats.live.streams import Broken, Connected, Stream

@@ -19,7 +19,7 @@ from typing import Any
 
 from mbats.gcp.journal import ObjectJournal
 from mbats.gcp.lease import RENEWALS, TTL_SECONDS, ObjectLease
-from mbats.live.ports import Answer
+from mbats.live.orders.ports import Answer
 from mbats.local.oanda_sim.times import SECOND
 from mbats.vendors.oanda_broker import OandaBroker
 from tests.faults import audit as auditor

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mbats.live.file_lease import FileLease
+from mbats.live.orders.file_lease import FileLease
 from mbats.live.session import Assignment
 from mbats.local.oanda_sim.quotes import Quote
 from mbats.local.oanda_sim.sources import RandomWalk

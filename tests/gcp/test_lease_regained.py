@@ -4,7 +4,7 @@ import pytest
 
 from mbats.errors import NotReadyError
 from mbats.gcp.lease import ObjectLease
-from mbats.live.ports import NotHeldError
+from mbats.live.orders.ports import NotHeldError
 from tests.gcp.test_lease import TTL, MemoryObjects, Time, lease, name, objects
 
 __all__ = ["name", "objects"]  # fixtures

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from mbats.live.ports import (
+from mbats.live.orders.ports import (
     AccountState,
     Answer,
     LogPage,
@@ -14,7 +14,7 @@ from mbats.live.ports import (
     OpenTrade,
     Outcome,
 )
-from mbats.live.transactions import (
+from mbats.live.orders.transactions import (
     OrderCancelled,
     OrderCreated,
     OrderFilled,

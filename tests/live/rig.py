@@ -11,10 +11,10 @@ from decimal import Decimal
 import backtrader as bt
 import numpy as np
 
-from mbats.live.book import Book
 from mbats.live.candles import Recent
 from mbats.live.inbox import Logged, Stop
-from mbats.live.ports import Answer, LogPage, Outcome
+from mbats.live.orders.book import Book
+from mbats.live.orders.ports import Answer, LogPage, Outcome
 from mbats.live.session import Assignment, prepare_live
 from mbats.live.store import LiveStore
 from mbats.live.trader import Account, Trader

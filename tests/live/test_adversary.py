@@ -7,12 +7,12 @@ from decimal import Decimal
 import pytest
 
 from mbats.errors import NotReadyError, RefusedError
-from mbats.live.book import Book, LogGapError
 from mbats.live.control import MemoryControl, TradingOrder, set_state
 from mbats.live.inbox import Control, Stop, Unseen
-from mbats.live.ports import Answer, LogPage, Outcome
-from mbats.live.protocol import QUARANTINE, Fate, OrderProtocol, UntoldError
-from mbats.live.transactions import OrderFilled
+from mbats.live.orders.book import Book, LogGapError
+from mbats.live.orders.ports import Answer, LogPage, Outcome
+from mbats.live.orders.protocol import QUARANTINE, Fate, OrderProtocol, UntoldError
+from mbats.live.orders.transactions import OrderFilled
 from mbats.trading.risk.context import Quote, TradingState
 from tests.live.fakes import FakeBroker, HeldLease, ManualClock, MemoryJournal, intent
 from tests.live.house import House, at

@@ -17,7 +17,7 @@ from mbats.live.inbox import Continued, Control, Stop, Suspending, Unseen
 from mbats.live.limits import parse_limits
 from mbats.live.logs import log_as_json
 from mbats.live.mode import Mode, banner, require_mode, week_end
-from mbats.live.protocol import DoubledOrderError
+from mbats.live.orders.protocol import DoubledOrderError
 from mbats.trading.risk.context import Limits, TradingState
 from tests.live.fakes import HeldLease
 from tests.live.house import House, at

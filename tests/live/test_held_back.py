@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from mbats.live.ports import HeldBackError, NotHeldError
-from mbats.live.protocol import Fate
+from mbats.live.orders.ports import HeldBackError, NotHeldError
+from mbats.live.orders.protocol import Fate
 from mbats.live.trader import APPROVAL, ENTRY_LIFETIME, Account, Trader
 from mbats.trading.order import OrderType, Role
 from mbats.trading.risk.context import Limits, Quote, TradingState

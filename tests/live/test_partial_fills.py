@@ -10,7 +10,7 @@ import backtrader as bt
 import pytest
 
 from mbats.live.inbox import Logged
-from mbats.live.transactions import OrderCancelled, OrderCreated, OrderFilled, TradePart
+from mbats.live.orders.transactions import OrderCancelled, OrderCreated, OrderFilled, TradePart
 from mbats.market.instrument import Instrument
 from mbats.trading.order import OrderType, Role, leg_key
 from tests.live.fakes import PRICE, FakeBroker

@@ -7,10 +7,10 @@ from decimal import Decimal
 import pytest
 
 from mbats.live import proof
-from mbats.live.book import Book
+from mbats.live.orders.book import Book
+from mbats.live.orders.transactions import OrderFilled, Remark
 from mbats.live.proof import Evidence, prove
 from mbats.live.recovery import first_checkpoint
-from mbats.live.transactions import OrderFilled, Remark
 from tests.live.fakes import intent
 from tests.live.house import House
 from tests.live.rig import START, ticks_at

@@ -4,7 +4,7 @@ from decimal import Decimal
 import pytest
 
 from mbats.errors import NotReadyError, RefusedError
-from mbats.live.protocol import Fate
+from mbats.live.orders.protocol import Fate
 from mbats.live.recovery import Surroundings, prove_clean, recover
 from mbats.live.trader import Account
 from mbats.market.catalogue import instrument

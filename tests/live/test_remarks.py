@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from mbats.live.book import Book
 from mbats.live.events import EventWriter
-from mbats.live.transactions import Remark, Transaction
+from mbats.live.orders.book import Book
+from mbats.live.orders.transactions import Remark, Transaction
 from tests.live.fakes import START, FakeBroker, ManualClock
 
 

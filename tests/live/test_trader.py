@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from mbats.live.book import Book
-from mbats.live.protocol import QUARANTINE, Fate
+from mbats.live.orders.book import Book
+from mbats.live.orders.protocol import QUARANTINE, Fate
 from mbats.live.trader import ENTRY_LIFETIME, Account, DayMarks, Trader, quarantine_of
 from mbats.market.instrument import Instrument
 from mbats.trading.order import Side

@@ -7,7 +7,7 @@ import requests
 from oandapyV20 import V20Error
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
 
-from mbats.live.ports import Outcome
+from mbats.live.orders.ports import Outcome
 from mbats.vendors.oanda_broker import OandaBroker
 
 BASE = {"time": "2026-11-23T12:00:00.123456789Z", "accountID": "A"}

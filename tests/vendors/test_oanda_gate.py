@@ -9,7 +9,7 @@ import pytest
 
 from mbats.config import Settings
 from mbats.errors import NotReadyError
-from mbats.live.ports import HeldBackError, Outcome
+from mbats.live.orders.ports import HeldBackError, Outcome
 from mbats.local.oanda_sim import spec_of
 from mbats.trading.order import OrderType
 from mbats.vendors.oanda_broker import OandaBroker

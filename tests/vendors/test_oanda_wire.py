@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from mbats.errors import DataError
-from mbats.live.transactions import (
+from mbats.live.orders.transactions import (
     BalanceChanged,
     CancelRejected,
     OrderCancelled,

@@ -7,8 +7,8 @@ in the broker's log, and tells it as of its own run. So each of the two has one 
 from collections.abc import Sequence
 from datetime import datetime
 
+from mbats.live.orders.protocol import Fate
 from mbats.live.parity.replay import Row, Session
-from mbats.live.protocol import Fate
 from mbats.trading.order import parent_key
 
 

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from mbats.live.orders.protocol import Fate
 from mbats.live.parity.differences import Reason
 from mbats.live.parity.replay import Expected, Session
-from mbats.live.protocol import Fate
 from mbats.market.newyork import instant, to_datetime
 from mbats.trading.order import Role, order_key, parent_key
 

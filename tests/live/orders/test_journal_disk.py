@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from mbats.live.book import Book
-from mbats.live.journal import FileJournal, _line
-from mbats.live.protocol import Fate, OrderProtocol
+from mbats.live.orders.book import Book
+from mbats.live.orders.journal import FileJournal, _line
+from mbats.live.orders.protocol import Fate, OrderProtocol
 from tests.live.fakes import FakeBroker, HeldLease, ManualClock, intent
 
 FIRST, MORE = {"record": "lease", "fencing": 1}, {"record": "lease", "detail": "x" * 200}

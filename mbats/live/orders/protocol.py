@@ -18,9 +18,9 @@ from enum import StrEnum
 from typing import Any
 
 from mbats.errors import MbatsError, NotReadyError
-from mbats.live.book import Book, LogGapError
-from mbats.live.holding import hold
-from mbats.live.ports import (
+from mbats.live.orders.book import Book, LogGapError
+from mbats.live.orders.holding import hold
+from mbats.live.orders.ports import (
     Answer,
     Broker,
     Clock,
@@ -31,7 +31,7 @@ from mbats.live.ports import (
     NotHeldError,
     Outcome,
 )  # fmt: skip
-from mbats.live.transactions import OrderCreated, OrderRejected, Transaction
+from mbats.live.orders.transactions import OrderCreated, OrderRejected, Transaction
 from mbats.trading.order import OrderIntent
 
 QUARANTINE = timedelta(seconds=30)

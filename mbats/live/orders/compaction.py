@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from mbats.live.book import Book, HeldTrade, WaitingOrder
+from mbats.live.orders.book import Book, HeldTrade, WaitingOrder
 from mbats.trading.order import parent_key
 
 REFUSABLE = timedelta(days=35)

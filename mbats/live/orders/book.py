@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 from mbats.errors import MbatsError
-from mbats.live.ports import AccountState
-from mbats.live.transactions import (
+from mbats.live.orders.ports import AccountState
+from mbats.live.orders.transactions import (
     BalanceChanged,
     OrderCancelled,
     OrderCreated,

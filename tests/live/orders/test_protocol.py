@@ -6,11 +6,11 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis.strategies import integers, sampled_from
 
-from mbats.live.book import Book, LogGapError
-from mbats.live.ports import LogPage
-from mbats.live.protocol import QUARANTINE, DoubledOrderError, Fate, OrderProtocol
-from mbats.live.reconcile import mismatches
-from mbats.live.transactions import OrderCreated
+from mbats.live.orders.book import Book, LogGapError
+from mbats.live.orders.ports import LogPage
+from mbats.live.orders.protocol import QUARANTINE, DoubledOrderError, Fate, OrderProtocol
+from mbats.live.orders.reconcile import mismatches
+from mbats.live.orders.transactions import OrderCreated
 from mbats.trading.order import OrderType
 from tests.live.fakes import FakeBroker, HeldLease, ManualClock, MemoryJournal, intent
 

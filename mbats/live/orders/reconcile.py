@@ -9,8 +9,8 @@ from decimal import Decimal
 from enum import StrEnum
 
 from mbats.errors import RefusedError
-from mbats.live.book import Book
-from mbats.live.ports import AccountState
+from mbats.live.orders.book import Book
+from mbats.live.orders.ports import AccountState
 from mbats.trading.order import parent_key
 
 

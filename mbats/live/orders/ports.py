@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from mbats.errors import MbatsError, RefusedError
-from mbats.live.transactions import Transaction
+from mbats.live.orders.transactions import Transaction
 from mbats.trading.order import OrderIntent
 
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis.strategies import dictionaries, integers, lists, text
 
 from mbats.errors import DataError
-from mbats.live.journal import FileJournal
+from mbats.live.orders.journal import FileJournal
 
 RECORDS = lists(dictionaries(text(), text() | integers()), max_size=5)
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from mbats.errors import RefusedError
-from mbats.live.ports import NotHeldError
+from mbats.live.orders.ports import NotHeldError
 
 
 class FileLease:

@@ -3,7 +3,7 @@
 import logging
 
 from mbats.errors import NotReadyError
-from mbats.live.ports import Journal, Lease, NotHeldError
+from mbats.live.orders.ports import Journal, Lease, NotHeldError
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ def hold(lease: Lease, journal: Journal) -> bool:
     or to the broker. Still nothing known from before may be acted on: reconcile first. That the
     journal cannot be told is no reason not to.
 
-    Raises what :meth:`~mbats.live.ports.Lease.regain` raises.
+    Raises what :meth:`~mbats.live.orders.ports.Lease.regain` raises.
     """
     try:
         lease.check()

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from mbats.live.book import Book
-from mbats.live.compaction import REFUSABLE, compacted
-from mbats.live.journal import FileJournal
-from mbats.live.protocol import Fate, OrderProtocol
+from mbats.live.orders.book import Book
+from mbats.live.orders.compaction import REFUSABLE, compacted
+from mbats.live.orders.journal import FileJournal
+from mbats.live.orders.protocol import Fate, OrderProtocol
 from mbats.live.recovery import first_checkpoint, last_checkpoint, prove_clean
 from mbats.live.trader import quarantine_of
 from mbats.trading.order import OrderType
@@ -208,7 +208,7 @@ class TestFile:
 
         journal = FileJournal(path, worth=5)
         if step == "fsync":
-            monkeypatch.setattr("mbats.live.journal.os.fsync", die)
+            monkeypatch.setattr("mbats.live.orders.journal.os.fsync", die)
         else:
             monkeypatch.setattr(type(path), step, die)
         with pytest.raises(KeyboardInterrupt):

@@ -4,9 +4,9 @@ from decimal import Decimal
 import pytest
 
 from mbats.errors import RefusedError
-from mbats.live.book import Book
-from mbats.live.ports import OpenOrder
-from mbats.live.reconcile import MismatchKind, mismatches, require_agreement
+from mbats.live.orders.book import Book
+from mbats.live.orders.ports import OpenOrder
+from mbats.live.orders.reconcile import MismatchKind, mismatches, require_agreement
 from mbats.trading.order import OrderType, Role, leg_key
 from tests.live.fakes import FakeBroker, ManualClock, intent
 
