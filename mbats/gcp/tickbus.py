@@ -8,15 +8,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import timedelta
-from queue import Queue
 from typing import Any
 
 from google.api_core import exceptions
 from google.cloud.pubsub_v1 import types as pubsub_types
 from google.cloud.pubsub_v1.subscriber.message import Message
-from google.cloud.pubsub_v1.subscriber.scheduler import Scheduler
+from google.cloud.pubsub_v1.subscriber.scheduler import ThreadScheduler
 
 from mbats.config import Settings
 from mbats.errors import DataError, MbatsError
@@ -39,30 +39,6 @@ SHUTDOWN_SECONDS = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 
 Put = Callable[[Any], None]
-
-
-class _AtOnce(Scheduler):  # type: ignore[misc]  # the client has no types
-    """Calls back in the thread that received, in its order.
-
-    The pool of threads that Google's client would use contends for the interpreter with the thread
-    that trades, which then waits for each of them in turn.
-    """
-
-    def __init__(self) -> None:
-        self._queue: Queue[Any] = Queue()
-
-    @property
-    def queue(self) -> "Queue[Any]":
-        """Where messages tell the client what became of them."""
-        return self._queue
-
-    def schedule(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Call ``callback`` now."""
-        callback(*args, **kwargs)
-
-    def shutdown(self, await_msg_callbacks: bool = False) -> list[Message]:
-        """Return the messages that wait: none ever does."""
-        return []
 
 
 class TickSubscription(threading.Thread):
@@ -138,11 +114,10 @@ class TickSubscription(threading.Thread):
             return
         try:
             self._ensure()
+            # More threads would only contend for the interpreter with the one that trades.
+            one = ThreadScheduler(ThreadPoolExecutor(1, thread_name_prefix=self.name))
             pulling = self._client.subscribe(
-                self._path,
-                self._take,
-                flow_control=_FLOW,
-                scheduler=_AtOnce(),
+                self._path, self._take, flow_control=_FLOW, scheduler=one
             )
         except (MbatsError, exceptions.GoogleAPICallError) as error:
             self._reason = str(error)
@@ -162,13 +137,12 @@ class TickSubscription(threading.Thread):
 
     def _take(self, message: Message) -> None:
         """Put what a message means; runs in Google's thread, in order for each instrument."""
-        if message.attributes.get(messages.INSTRUMENT) not in self._instruments:
+        if message.attributes.get(messages.INSTRUMENT) in self._instruments:
+            with self._lock:
+                for item in self._items(message.data):
+                    self._put(item)
+        else:
             self.counts["filtered"] += 1
-            message.ack()
-            return
-        with self._lock:
-            for item in self._items(message.data):
-                self._put(item)
         message.ack()
         time.sleep(0)  # whoever waits for the item goes first: else the interpreter is kept 5 ms
 
