@@ -10,7 +10,7 @@ from typing import Any
 from mbats.config import Settings
 from mbats.desk.stores import Desk
 from mbats.desk.switch import journal_name, kill_switch
-from mbats.errors import DataError, NotReadyError
+from mbats.errors import DataError, MbatsError, NotReadyError
 from mbats.gcp.control import ControlObject
 from mbats.gcp.journal import ObjectJournal
 from mbats.gcp.publisher import EventPublisher, Publisher
@@ -179,12 +179,17 @@ def _repair(
 def _closed(desk: Desk, account: str, proof: Proof) -> list[Finding]:
     """Close what arrived after the account was flattened; return the findings that this mends.
 
-    Raises :class:`~mbats.live.killswitch.NotFlatError` where something is left.
+    Where something is left none is mended, and all are told.
     """
     late = [finding for finding in proof.findings if finding.kind == NOT_FLAT]
-    if late:
-        why = f"not flat: {', '.join(finding.subject for finding in late)}"
+    if not late:
+        return []
+    why = f"not flat: {', '.join(finding.subject for finding in late)}"
+    try:
         kill_switch(desk, account, "reconcile").flatten(why, CLOSING)
+    except MbatsError as error:
+        log.critical("what came after the flattening is not closed: %s", error)
+        return []
     return late
 
 
