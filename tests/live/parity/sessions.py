@@ -107,6 +107,11 @@ def session(strategy=Alternating, ticks=None, sizer="units:1000", costs=None, **
     return replace(made, **changes)
 
 
+def instant_of(time):
+    """A time of a column, aware."""
+    return time.item().replace(tzinfo=UTC)
+
+
 def quote_at(ticks, moment):
     """The last quote by ``moment``, exact."""
     at = np.datetime64(moment.replace(tzinfo=None), "us")

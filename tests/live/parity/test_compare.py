@@ -1,7 +1,7 @@
 """Every reason is planted in a synthetic session, and found; a real bot's session has none."""
 
 from dataclasses import replace
-from datetime import UTC, timedelta
+from datetime import timedelta
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -27,6 +27,7 @@ from tests.live.parity.sessions import (
     Alternating,
     Rising,
     Turning,
+    instant_of,
     quote_at,
     random_columns,
     session,
@@ -228,9 +229,9 @@ def test_what_was_seen_is_replayed_only_where_the_strategy_was_asked():
     signals = [
         {
             "instrument": "EUR_USD",
-            "time": at(bars.start, n),
-            "known_at": at(bars.end, n),
-            "decided_at": at(bars.end, n) + timedelta(seconds=1) if n > 2 else None,
+            "time": instant_of(bars.start[n]),
+            "known_at": instant_of(bars.end[n]),
+            "decided_at": instant_of(bars.end[n]) + timedelta(seconds=1) if n > 2 else None,
             "bid": None,
             "ask": None,
         }
@@ -249,10 +250,6 @@ def test_what_was_seen_is_replayed_only_where_the_strategy_was_asked():
     assert report.parity, report.unexplained
     everywhere = [{**s, "decided_at": s["known_at"]} for s in signals]
     assert not compare(replace(lived, ticks={"EUR_USD": few}, signals=everywhere)).parity
-
-
-def at(times, number):
-    return times[number].item().replace(tzinfo=UTC)
 
 
 def test_a_short_fill_is_partial_and_its_exit_follows():
