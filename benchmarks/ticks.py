@@ -33,7 +33,7 @@ from queue import Empty, SimpleQueue
 
 import numpy as np
 from google.cloud.pubsub_v1 import types
-from ticks_to_orders import orders
+from ticks_to_orders import BAR, orders
 
 from mbats.config import Settings
 from mbats.gcp import connection
@@ -255,6 +255,7 @@ def to_orders(settings, rate, seconds, ordered, most=DESK):
     traded = names[:most]
 
     def producer(step, bid):
+        step = min(step, BAR / len(names))  # a bar has a tick of each, or nothing would end it
         return Producer(OurSender, (settings, names, step, bid), len(names), rate, seconds)
 
     def subscription(put):
