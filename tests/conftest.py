@@ -37,6 +37,23 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: [item.path not in marks[mark] for mark in LONG])
 
 
+class FailuresAtOnce:
+    """Tells a failure when it happens: a run that is cut off never comes to its summary."""
+
+    def __init__(self, plugins):
+        self._plugins = plugins
+
+    def pytest_runtest_logreport(self, report):
+        terminal = self._plugins.get_plugin("terminalreporter")
+        if report.failed and terminal:
+            terminal.write_line(f"\nFAILED {report.nodeid}, {report.when}", red=True)
+            terminal.write_line(report.longreprtext)
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(FailuresAtOnce(config.pluginmanager))
+
+
 def pytest_terminal_summary(terminalreporter):
     """Print the figures that tests recorded as properties: no assertion is about them."""
     reports = [r for kind in terminalreporter.stats.values() for r in kind]

@@ -20,7 +20,8 @@ from mbats.batch.sinks import Keep
 from mbats.batch.sources import ticks
 from mbats.errors import DataError, MbatsError
 
-LOCAL = "DirectRunner"
+# Named, for the default first fetches a program from GitHub, and a silent host is waited for.
+LOCAL = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 def run(request: BarsRequest, options: Sequence[str] = ()) -> dict[str, int]:
@@ -29,7 +30,9 @@ def run(request: BarsRequest, options: Sequence[str] = ()) -> dict[str, int]:
     Raises :class:`DataError` where files hold nothing that was asked for.
     """
     chosen = PipelineOptions(list(options))
-    local = (chosen.view_as(StandardOptions).runner or LOCAL) != "DataflowRunner"
+    standard = chosen.view_as(StandardOptions)
+    standard.runner = standard.runner or LOCAL
+    local = standard.runner != "DataflowRunner"
     pipeline = beam.Pipeline(options=chosen)
     reports = (
         ticks(pipeline, request)

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,24 +40,26 @@ def ticks_to_bars(
     environments = Environments(settings.venvs or settings.home / "venvs")
     made = environments.ensure(BEAM, say)
     told = settings.model_dump_json(exclude=set(SECRETS))
-    process = subprocess.Popen(
-        [str(made / "bin" / "python"), "-m", PROGRAM, "--settings", told, *arguments],
-        env={**os.environ, "PYTHONPATH": str(_importable(settings.home))},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            yield json.loads(line)
-        _, log = process.communicate()
-        if process.returncode:
-            raise _error(process.returncode, log)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
+    # A file, not a pipe: nobody reads a log while the answers are awaited, and a full pipe blocks.
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
+        process = subprocess.Popen(
+            [str(made / "bin" / "python"), "-m", PROGRAM, "--settings", told, *arguments],
+            env={**os.environ, "PYTHONPATH": str(_importable(settings.home))},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                yield json.loads(line)
+            if process.wait():
+                log.seek(0)
+                raise _error(process.returncode, log.read())
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
 
 
 def _error(code: int, log: str) -> MbatsError:

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from socketserver import BaseRequestHandler, TCPServer
+from threading import Thread
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,14 +14,15 @@ from mbats.config import Settings
 from mbats.desk import Desk
 from mbats.errors import DataError
 from mbats.gcp.tables import apply_tables
-from mbats.local.beam import ticks_to_bars
+from mbats.local.beam import BEAM, ticks_to_bars
+from mbats.local.environments import Environments
 from mbats.market.granularity import Granularity
 from mbats.market.tick_bars import findings, named, piece_of, tick_bars
 from tests.market.made_ticks import busy, mark, row, table
 
 pytestmark = pytest.mark.slow
 
-CHECKOUT = Path(__file__).parents[2]
+VENVS = Path(__file__).parents[2] / ".mbats" / "venvs"
 G = (Granularity.S5, Granularity.M1, Granularity.H3, Granularity.D)
 STORED = (Granularity.M1, Granularity.D)
 NAMES = ("EUR_USD", "USD_JPY", "GBP_USD")
@@ -38,7 +41,7 @@ def expected(rows, granularities=G):
 
 
 def run(home, *arguments):
-    settings = Settings(home=home, venvs=CHECKOUT / ".mbats" / "venvs")
+    settings = Settings(home=home, venvs=VENVS)
     return list(ticks_to_bars(settings, [f"--last={LAST}", *arguments]))
 
 
@@ -90,6 +93,24 @@ def test_a_file_that_holds_no_ticks_is_named(tmp_path):
         run(tmp_path, f"--ticks={tmp_path}/nameless.parquet", f"--output={tmp_path}/out")
     with pytest.raises(DataError, match="holds no ticks of oanda"):
         run(tmp_path, f"--ticks={tmp_path}/none-*.parquet", f"--output={tmp_path}/out")
+
+
+def test_nothing_is_asked_of_a_host_out_there(tmp_path, monkeypatch):
+    """Beam's default runner would fetch a program from GitHub first, and wait without an end."""
+    Environments(VENVS).ensure(BEAM)
+    write(tmp_path / "in", busy("EUR_USD", count=20, mean_s=200), files=1, seed=3)
+    asked = []
+
+    class HangUp(BaseRequestHandler):
+        def handle(self):
+            asked.append(self.request.recv(1000))
+
+    with TCPServer(("127.0.0.1", 0), HangUp) as outside:
+        Thread(target=outside.serve_forever, daemon=True).start()
+        monkeypatch.setenv("https_proxy", "http://{}:{}".format(*outside.server_address))
+        run(tmp_path, f"--ticks={tmp_path}/in/*.parquet", f"--output={tmp_path}/out")
+        outside.shutdown()
+    assert asked == []
 
 
 @pytest.mark.emulators

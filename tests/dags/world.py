@@ -86,6 +86,8 @@ class CloudRun:
             words = json.loads(line)["event"].split()
             if words[0] == "serves":
                 break
+        # What it says from now on nobody reads, and a full pipe would block it.
+        threading.Thread(target=self._process.stdout.read, daemon=True).start()
         at = dict(zip(words[1::2], words[2::2], strict=True))
         self._ports = [at[name].rpartition(":")[2] for name in ("http", "grpc", "proxy")]
         authority = self._folder / "run" / "tls" / "ca.pem"
@@ -104,7 +106,11 @@ class CloudRun:
     def close(self) -> None:
         """End it and what it runs."""
         self._process.terminate()
-        self._process.wait()
+        try:
+            self._process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
 
     def make_bots(
         self, bots: Mapping[str, str], variables: Mapping[str, str] | None = None
