@@ -38,7 +38,8 @@ from ticks_to_orders import BAR, orders
 from mbats.config import Settings
 from mbats.gcp import connection
 from mbats.gcp.publisher import BATCH_SECONDS, Publisher, TickPublisher
-from mbats.gcp.tickbus import FLOW_MESSAGES, TickSubscription
+from mbats.gcp.pull_stream import FLOW_MESSAGES
+from mbats.gcp.tickbus import TickSubscription
 from mbats.local.stack import EMULATOR_SERVICES, Stack
 from mbats.market import catalogue
 from mbats.market.catalogue import SEED_SEVEN

@@ -6,37 +6,35 @@ and Google takes none of more than 256 bytes.
 
 import threading
 import time
+import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from google.api_core import exceptions
-from google.cloud.pubsub_v1 import types as pubsub_types
-from google.cloud.pubsub_v1.subscriber.message import Message
-from google.cloud.pubsub_v1.subscriber.scheduler import ThreadScheduler
 
 from mbats.config import Settings
 from mbats.errors import DataError, MbatsError
 from mbats.gcp import connection, messages
 from mbats.gcp.connection import speaking
+from mbats.gcp.pull_stream import ACK_SECONDS, PullStream
 from mbats.live.inbox import PricesBack, PricesLost
 from mbats.live.streams import Mark
 
-ACK_SECONDS = 10
 RETENTION = timedelta(minutes=10)  # the least that Pub/Sub takes; older ticks are worth nothing
 EXPIRY = timedelta(days=1)  # the least that Pub/Sub takes
 FILTER_LIMIT_BYTES = 256
-FLOW_MESSAGES = 5_000
-# A message that went to a stream that died, and all of its instrument after it, comes again when
-# its lease ends: Google's client asks for 60 s where it is not told.
-_FLOW = pubsub_types.FlowControl(
-    max_messages=FLOW_MESSAGES, max_duration_per_lease_extension=ACK_SECONDS
-)
-SHUTDOWN_SECONDS = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+
+# What Pub/Sub ends a healthy stream with, now and then.
+_ROUTINE = (
+    exceptions.Aborted,
+    exceptions.DeadlineExceeded,
+    exceptions.InternalServerError,
+    exceptions.ServiceUnavailable,
+    exceptions.Unknown,
+)
 
 Put = Callable[[Any], None]
 
@@ -74,77 +72,76 @@ class TickSubscription(threading.Thread):
         self._ordered = ordered
         self._create = create
         self._clock = clock
+        self._client_id = str(uuid.uuid4())
+        self._stream: PullStream | None = None
         self._ending = threading.Event()
-        self._broken = threading.Event()
-        self._reason = ""
         self._lost: set[str] = set()
-        self._lock = threading.Lock()
         self.counts: Counter[str] = Counter()
         self._ensure()
 
     def run(self) -> None:
-        """Pull until :meth:`stop`; a pull that broke is told and begun again."""
-        pause_s = FIRST_PAUSE_S
+        """Pull until :meth:`stop`. A pull that broke is told and begun again.
+
+        Pub/Sub ends a stream that has lived for long as a matter of course: the next one takes over
+        what waits, and there is nothing to tell.
+        """
+        pause_s, told = FIRST_PAUSE_S, True
         while not self._ending.is_set():
             began = self._clock()
-            self._pull_once()
+            broken = self._pull(told)
             if self._ending.is_set():
                 break
-            self.counts["breaks"] += 1
-            self._put(PricesLost(self._reason))
             lasted = self._clock() - began > LONGEST_PAUSE_S
-            pause_s = FIRST_PAUSE_S if lasted else min(pause_s * 2, LONGEST_PAUSE_S)
-            self._ending.wait(pause_s)
+            told = not (lasted and isinstance(broken, _ROUTINE))
+            self.counts["breaks" if told else "renewals"] += 1
+            if told:
+                self._put(PricesLost(str(broken or "the subscription's pull ended")))
+                pause_s = FIRST_PAUSE_S if lasted else min(pause_s * 2, LONGEST_PAUSE_S)
+                self._ending.wait(pause_s)
         self._client.close()
 
     def stop(self) -> None:
         """Ask the thread to end; it does at once."""
         self._ending.set()
-        self._broken.set()
+        if self._stream:
+            self._stream.close()
 
     def delete(self) -> None:
         """Delete the subscription: what waits in it is gone."""
         with speaking(f"Delete {self._path}"):
             self._client.delete_subscription(subscription=self._path)
 
-    def _pull_once(self) -> None:
-        """Pull until it breaks or :meth:`stop`; ``_reason`` tells why."""
-        self._broken.clear()
-        if self._ending.is_set():
-            return
+    def _pull(self, told: bool) -> Exception | None:
+        """Pull until it breaks or :meth:`stop`; return what it broke with."""
         try:
             self._ensure()
-            # More threads would only contend for the interpreter with the one that trades.
-            one = ThreadScheduler(ThreadPoolExecutor(1, thread_name_prefix=self.name))
-            pulling = self._client.subscribe(
-                self._path, self._take, flow_control=_FLOW, scheduler=one
-            )
+            self._stream = PullStream(self._client, self._path, self._client_id)
         except (MbatsError, exceptions.GoogleAPICallError) as error:
-            self._reason = str(error)
-            return
-        self._put(PricesBack())
-        pulling.add_done_callback(self._ended)
-        self._broken.wait()
-        pulling.cancel()
+            return error
         try:
-            ended_by = pulling.exception(timeout=SHUTDOWN_SECONDS)  # its threads have ended then
-        except FutureTimeoutError:
-            ended_by = None
-        self._reason = str(ended_by or "the subscription's pull ended")
+            if told:
+                self._put(PricesBack())
+            batches = iter(self._stream)
+            while not self._ending.is_set() and (received := next(batches, None)) is not None:
+                self._take(received)
+        except exceptions.GoogleAPICallError as error:
+            return cast(Exception, error)
+        finally:
+            self._stream.close()
+        return None
 
-    def _ended(self, future: Any) -> None:
-        self._broken.set()
-
-    def _take(self, message: Message) -> None:
-        """Put what a message means; runs in Google's thread, in order for each instrument."""
-        if message.attributes.get(messages.INSTRUMENT) in self._instruments:
-            with self._lock:
-                for item in self._items(message.data):
-                    self._put(item)
-        else:
-            self.counts["filtered"] += 1
-        message.ack()
-        time.sleep(0)  # whoever waits for the item goes first: else the interpreter is kept 5 ms
+    def _take(self, received: Sequence[Any]) -> None:
+        """Put what the messages mean, in their order; then acknowledge them."""
+        for message in (one.message for one in received):
+            if message.attributes.get(messages.INSTRUMENT) not in self._instruments:
+                self.counts["filtered"] += 1
+                continue
+            for item in self._items(message.data):
+                self._put(item)
+            # Who waits for the item goes first: else the interpreter is kept for 5 ms.
+            time.sleep(0)
+        assert self._stream
+        self._stream.acknowledge([one.ack_id for one in received])
 
     def _items(self, data: bytes) -> Iterator[Any]:
         """Yield what a message means. A gap of many instruments is one loss and one return."""

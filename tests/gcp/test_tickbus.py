@@ -222,25 +222,3 @@ def test_a_filter_that_google_would_refuse_is_left_out():
         'attributes.instrument = "EUR_USD" OR attributes.instrument = "USD_JPY"'
     )
     assert subscription_filter([f"A{n}_USD" for n in range(20)]) == ""
-
-
-def test_what_went_to_a_dead_stream_comes_again_after_the_subscription_s_own_time(
-    settings, monkeypatch
-):
-    """Google's client asks for a minute where it is not told, and an instrument waits as long."""
-    asked = []
-
-    class Client:
-        subscription_path = staticmethod("projects/{}/subscriptions/{}".format)
-
-        def create_subscription(self, request, **_):
-            asked.append(request["ack_deadline_seconds"])
-
-        def subscribe(self, path, callback, flow_control, scheduler):
-            asked.append(flow_control.max_duration_per_lease_extension)
-            raise exceptions.ServiceUnavailable("no stream")
-
-    monkeypatch.setattr(connection, "subscriber_client", lambda settings: Client())
-    TickSubscription(settings, "bot-lease", ["EUR_USD"], [].append)._pull_once()
-    assert set(asked) == {10}
-    assert len(asked) == 3
