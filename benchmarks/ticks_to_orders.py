@@ -6,6 +6,7 @@ five seconds come a few times a second and ticks, not the clock, complete them: 
 the emulator's own tick, or all orders would fall on one moment of it.
 """
 
+import os
 import threading
 import time
 import uuid
@@ -14,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
+import psutil
 from live_bot import NO_LIMITS, EveryBar, Lease, NoPast
 from oandapyV20.endpoints.pricing import PricingInfo
 
@@ -34,6 +36,7 @@ from mbats.vendors.oanda_broker import OandaBroker
 from mbats.vendors.oanda_client import OandaReader, session
 
 BAR = timedelta(seconds=5)
+AWAY = 5  # niceness, of what stands for another machine
 BARS_A_SECOND = 2.7  # an order each, whose journal and answer are over before the next
 NEVER = timedelta(days=1)
 MONDAY = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -152,6 +155,7 @@ def orders(settings, names, count, rate, subscription, producer):
     """
     start = ["--instruments", ",".join(names), "--speed", "0", "--start", MONDAY.isoformat()]
     with launch(start) as sim:
+        psutil.Process(sim.process.pid).nice(os.nice(0) + AWAY)
         at_broker = settings.model_copy(update={
             "oanda_environment": "sim", "oanda_endpoint": sim.url, "oanda_account": sim.account_id,
         })  # fmt: skip
