@@ -128,6 +128,7 @@ class TickSubscription(threading.Thread):
             return cast(Exception, error)
         finally:
             self._stream.close()
+            self._stream.join()
         return None
 
     def _take(self, received: Sequence[Any]) -> None:

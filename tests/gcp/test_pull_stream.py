@@ -1,5 +1,6 @@
 """The stream beneath the ticks, at a Pub/Sub that does what the test wrote down."""
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -32,6 +33,7 @@ class Pubsub:
 
     def __init__(self, *streams):
         self.streams, self.sent, self.made = list(streams), [], []
+        self.requests, self.acknowledged = 0, []
 
     def create_subscription(self, request, **_):
         self.made.append(request)
@@ -39,6 +41,10 @@ class Pubsub:
     def streaming_pull(self, requests, retry, timeout):
         self.sent.append(requests)
         return Call(self.streams.pop(0))
+
+    def acknowledge(self, subscription, ack_ids, retry, timeout):
+        self.requests += 1
+        self.acknowledged += ack_ids
 
     def close(self):
         pass
@@ -154,7 +160,7 @@ def test_what_is_no_matter_of_course_is_told_however_long_it_lasted(monkeypatch)
 
 def test_all_is_acknowledged_also_what_came_in_vain(monkeypatch):
     ran = Ran(monkeypatch, [response(1, 2), response(3, name=OTHER)])
-    assert acknowledged(ran.pubsub) == ["ack-EUR_USD-1", "ack-EUR_USD-2", "ack-USD_JPY-3"]
+    assert ran.pubsub.acknowledged == ["ack-EUR_USD-1", "ack-EUR_USD-2", "ack-USD_JPY-3"]
     assert ran.put == [PricesBack(), tick(1), tick(2)]
     assert (ran.counts["ticks"], ran.counts["filtered"]) == (2, 1)
 
@@ -170,13 +176,7 @@ def test_what_could_not_be_put_is_not_acknowledged(monkeypatch):
     one = TickSubscription(Settings(project="p"), "bot", [NAME], put)
     with pytest.raises(MemoryError):
         one.run()
-    assert acknowledged(pubsub) == []
-
-
-def acknowledged(pubsub):
-    (requests,) = pubsub.sent
-    next(requests)
-    return [each for request in requests for each in request.ack_ids]
+    assert pubsub.acknowledged == []
 
 
 def test_a_dead_stream_s_messages_come_again_after_ten_seconds(monkeypatch):
@@ -210,9 +210,29 @@ def test_many_acknowledgements_go_in_requests_that_pubsub_takes():
     stream = PullStream(pubsub, "s", "c")
     stream.acknowledge([str(number) for number in range(2_500)])
     stream.close()
-    _, *acknowledging = pubsub.sent[0]
-    assert [len(request.ack_ids) for request in acknowledging] == [1_000, 1_000, 500]
-    assert [i for r in acknowledging for i in r.ack_ids] == [str(n) for n in range(2_500)]
+    stream.join()
+    assert pubsub.requests == 3
+    assert pubsub.acknowledged == [str(number) for number in range(2_500)]
+
+
+def test_acknowledgements_that_were_not_heard_end_nothing():
+    pubsub = Pubsub([])
+    told = threading.Event()
+
+    def acknowledge(ack_ids, **_):
+        if ack_ids == ["1"]:
+            told.set()
+            raise EXPECTED
+        pubsub.acknowledged += ack_ids
+
+    pubsub.acknowledge = acknowledge
+    stream = PullStream(pubsub, "s", "c")
+    stream.acknowledge(["1"])
+    assert told.wait(60)
+    stream.acknowledge(["2"])
+    stream.close()
+    stream.join()
+    assert pubsub.acknowledged == ["2"]
 
 
 def test_a_stream_with_nothing_to_say_is_kept_alive():
