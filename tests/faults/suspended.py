@@ -3,8 +3,9 @@
 A suspension is not a kill: the sleeper wakes with its order half sent, its lease run out, and in
 the belief that no time has passed. Where another process holds the account by then it must end
 without a byte to the broker; where nobody came it must hold its lease again and go on; where the
-account was flattened it must send no order. The journal and the lease are those of the cloud, on
-files.
+account was flattened it must send no order: none at all where it slept long enough to know that it
+did, else none after it heard, in a second. The journal and the lease are those of the
+cloud, on files.
 """
 
 import os
@@ -13,6 +14,7 @@ import socket
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from typing import Any
 from mbats.gcp.journal import ObjectJournal
 from mbats.gcp.lease import RENEWALS, TTL_SECONDS, ObjectLease
 from mbats.live.orders.ports import Answer
+from mbats.live.store import STALL
+from mbats.live.watches import CONTROL_SECONDS
 from mbats.local.oanda_sim.times import SECOND
 from mbats.vendors.oanda_broker import OandaBroker
 from tests.faults import audit as auditor
@@ -92,6 +96,7 @@ class SleepingWorld(FlattenedWorld):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.flat_at = 2 * self.end_ns  # not by itself
+        self.posted_at: list[datetime] = []
 
     def flatten(self) -> None:
         """Flatten the account: everything is closed when this returns."""
@@ -122,6 +127,10 @@ class SleepingWorld(FlattenedWorld):
         self._listen()
         self.inbox.append(("broken", "suspended"))
         self.inbox.append(("connected", None))
+        looks_at = self.engine.now_ns + int(CONTROL_SECONDS * SECOND)
+        self.engine.schedule(
+            looks_at, lambda: self.inbox.append(("control", self.control.read()[0]))
+        )
         answer = bot.answer if bot.answered else self._answer(bot.pending)
         bot.pending = None
         bot.channel.send(Reply(self.engine.now_ns, answer))
@@ -129,6 +138,8 @@ class SleepingWorld(FlattenedWorld):
     def _answer(self, ask: Ask | None) -> Any:
         assert ask is not None
         self.asked_of_broker += ask.kind == "write"
+        if ask.kind == "write" and ask.payload[0] == "POST":
+            self.posted_at.append(self.now())
         return getattr(self, f"_{ask.kind}")(ask)
 
     def listen(self) -> None:
@@ -195,12 +206,13 @@ class _Seed:
         slept = world.serve(sleeper, point)
         self._outcome.figures |= {"slept": int(slept), "taken": 0, "went_on": 0, "flattened": 0}
         if slept:
+            fell_asleep = world.now()
             world.sleep(dice.uniform(low, high))
             roll = dice.random()
             if roll < 0.5:
                 self._taken_over(sleeper)
             elif roll < 0.75:
-                self._flattened(sleeper)
+                self._flattened(sleeper, fell_asleep)
             else:
                 world.serve(sleeper)
                 self._outcome.figures["went_on"] = 1
@@ -236,16 +248,17 @@ class _Seed:
         else:
             self._require(other, 0)
 
-    def _flattened(self, sleeper: Sleeper) -> None:
+    def _flattened(self, sleeper: Sleeper, fell_asleep: datetime) -> None:
         """Flatten the account, let a while pass, then wake the bot: it has no order to send."""
         world = self._world
         world.flatten()
         world.sleep(self._dice.uniform(0, 5))
-        before = sum(world.posts.values())
+        knows = world.now() - fell_asleep > STALL + timedelta(seconds=CONTROL_SECONDS)
+        last = world.now() + (timedelta(0) if knows else flattened.OBEYED)
         world.serve(sleeper)
         self._outcome.figures["flattened"] = 1
         self._require(sleeper, 0)
-        sent = sum(world.posts.values()) - before
+        sent = sum(at >= last for at in world.posted_at)
         if sent:
             self._outcome.problems.append(f"it sent {sent} orders after it was flattened")
 

@@ -34,3 +34,9 @@ def test_a_bot_that_never_looks_a_last_time_is_caught():
 
 def test_a_seed_replays_exactly():
     assert run_suspended(7) == run_suspended(7)
+
+
+def test_who_slept_too_briefly_to_know_it_hears_of_the_flattening_within_a_second():
+    outcome = run_suspended(87)
+    assert outcome.problems == []
+    assert (outcome.figures["slept"], outcome.figures["flattened"]) == (1, 1)
