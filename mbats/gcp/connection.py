@@ -40,11 +40,12 @@ class _LocalTransport(requests.adapters.HTTPAdapter):
     """Turns a dead emulator, or one that hangs, into an error that no client retries."""
 
     def send(
-        self, request: requests.PreparedRequest, *args: Any, timeout: Any = None, **kwargs: Any
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
     ) -> requests.Response:
-        limit = LOCAL_SECONDS if timeout is None else timeout
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = LOCAL_SECONDS
         try:
-            return super().send(request, *args, timeout=limit, **kwargs)
+            return super().send(request, *args, **kwargs)
         except (requests.ConnectionError, requests.Timeout) as error:
             raise _silent(str(request.url).split("?")[0]) from error
 
