@@ -20,7 +20,7 @@ hypothesis_settings.load_profile("desk")
 CHECKOUT = Path(__file__).parents[1]
 WALL_CLOCK = "wall_clock"
 LONG = ("slow", "emulators")
-OWNER = "owner.json"
+OWNER = "session.json"
 
 
 def pytest_collection_modifyitems(config, items):

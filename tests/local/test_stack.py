@@ -381,7 +381,7 @@ def test_a_clock_that_is_set_changes_nothing_about_what_runs(
     stack.up()
     before = stack.status()
     me = os.getpid()
-    (home / "owner.json").write_text(json.dumps([me, processes.started(me)]))
+    (home / "session.json").write_text(json.dumps([me, processes.started(me)]))
     truly = psutil.boot_time()
     monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: truly + 3600)
     stop_abandoned()
@@ -397,7 +397,7 @@ def test_only_the_stack_of_a_dead_test_session_is_swept_up(
     fake_stack().up()
     stop_abandoned()
     assert len(members(home)) == 2
-    (home / "owner.json").write_text(json.dumps([stranger.pid, processes.started(stranger.pid)]))
+    (home / "session.json").write_text(json.dumps([stranger.pid, processes.started(stranger.pid)]))
     stop_abandoned()
     assert len(members(home)) == 2
     stranger.kill()
