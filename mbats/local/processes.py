@@ -59,7 +59,11 @@ def started(pid: int) -> float:
 
     The time of day when it began moves with every setting of the clock, as after a laptop's sleep.
     """
-    return float(psutil.Process(pid).create_time() - psutil.boot_time())
+    while True:
+        boot = psutil.boot_time()
+        began = psutil.Process(pid).create_time()
+        if psutil.boot_time() == boot:  # else the clock was set just now
+            return float(began - boot)
 
 
 def find(pid: int, began: float) -> psutil.Process | None:
