@@ -1,9 +1,9 @@
 """What every test may ask for: the local stack, started once a session, and settings for it."""
 
 import json
+import os
 from pathlib import Path
 
-import psutil
 import pytest
 from hypothesis import settings as hypothesis_settings
 
@@ -20,7 +20,7 @@ hypothesis_settings.load_profile("desk")
 CHECKOUT = Path(__file__).parents[1]
 WALL_CLOCK = "wall_clock"
 LONG = ("slow", "emulators")
-OWNER = "owner.json"
+OWNER = "session.json"
 
 
 def pytest_collection_modifyitems(config, items):
@@ -66,9 +66,8 @@ def pytest_terminal_summary(terminalreporter):
 
 def own(home):
     """Write down that this process is the one that will stop the stack of ``home``."""
-    me = psutil.Process()
     home.mkdir(parents=True, exist_ok=True)
-    (home / OWNER).write_text(json.dumps([me.pid, me.create_time()]))
+    (home / OWNER).write_text(json.dumps([os.getpid(), processes.started(os.getpid())]))
 
 
 @pytest.fixture(scope="session")

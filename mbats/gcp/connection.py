@@ -31,17 +31,22 @@ from mbats.config import Settings
 from mbats.errors import DataError, NotReadyError
 
 PROBE_SECONDS = 2.0
+LOCAL_SECONDS = 600.0
+"""How long an emulator may take over one answer, or one job: after a kill a job says RUNNING for
+ever, and Google's client for BigQuery waits as long."""
 
 
 class _LocalTransport(requests.adapters.HTTPAdapter):
-    """Turns a dead emulator into an error that no client retries."""
+    """Turns a dead emulator, or one that hangs, into an error that no client retries."""
 
     def send(
         self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
     ) -> requests.Response:
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = LOCAL_SECONDS
         try:
             return super().send(request, *args, **kwargs)
-        except requests.ConnectionError as error:
+        except (requests.ConnectionError, requests.Timeout) as error:
             raise _silent(str(request.url).split("?")[0]) from error
 
 

@@ -170,14 +170,15 @@ class ObjectLease:
     def renew(self) -> bool:
         """Prolong the lease; return whether that is certain. False leaves the deadline as it was.
 
-        A lease that another took is gone for good: a new one must be acquired.
+        One that ran out is not prolonged: who slept must learn of it, and :meth:`regain`. A lease
+        that another took is gone for good: a new one must be acquired.
         """
         with self._writing:
             return self._renew()
 
     def _renew(self) -> bool:
         with self._lock:
-            if self._since is None:
+            if self._doubt():
                 return False
             generation = self._generation
         before = self._clock(), self._wall()

@@ -20,7 +20,7 @@ from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 from mbats.config import Settings
 from mbats.gcp import connection
 from mbats.gcp.batch import Batch, prepare
-from mbats.gcp.connection import speaking
+from mbats.gcp.connection import LOCAL_SECONDS, speaking
 from mbats.gcp.contention import PATIENCE_S, Contention
 from mbats.gcp.sql import insert_statement, merge_statement, restriction, upsert_statements
 from mbats.gcp.staging import PREFIX, Staging
@@ -29,7 +29,6 @@ from mbats.schemas import TableSchema
 
 READ_STREAMS = 4
 STAGING_TRIES = 3
-LOCAL_SECONDS = 600.0  # a job of an emulator that was killed says RUNNING for ever
 
 Result = TypeVar("Result")
 
@@ -186,7 +185,7 @@ class Warehouse:
 
     def _patience(self) -> dict[str, Any]:
         """Google's own retries in the cloud; none against an emulator, which is up or down."""
-        return {"retry": None} if self._local else {}
+        return {"retry": None, "timeout": LOCAL_SECONDS} if self._local else {}
 
     def _merge(self, batch: Batch, insert_only: bool, patience_s: float) -> MergeCount:
         staging = self._staging.fill(batch, self.staging(batch.schema))

@@ -1,6 +1,7 @@
 """The streamer: from the broker's price stream to the bus, with signs of life and marked gaps.
 
-It holds a lease, so that it runs once. It never waits for a consumer and never drops a tick in
+It holds a lease, so that it runs once; after a sleep it holds it again where nobody took it. It
+never waits for a consumer and never drops a tick in
 silence: what the broker's stream missed is marked on the bus for every instrument, and who builds
 bars reads them from the broker's candles instead, for no broker gives ticks of the past.
 """
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 from mbats.live.events import Event, denial
 from mbats.live.inbox import Stop
-from mbats.live.orders.ports import Clock, Lease
+from mbats.live.orders.ports import Clock, Lease, NotHeldError
 from mbats.live.streams import Broken, Connected, Ended, Mark, Unreadable
 from mbats.market.tick import Tick
 
@@ -68,22 +69,25 @@ class Streamer:
         self._lease = lease
         self._clock = clock
         self._instance = instance
-        self._run_id = f"{SOURCE}-{lease.fencing}"
         self._next_at = clock.now()
         self._newest: datetime | None = None
         self._unreadable: list[Unreadable] = []
         self._connected = False
         self.counts: Counter[str] = Counter()
 
+    @property
+    def _run_id(self) -> str:
+        return f"{SOURCE}-{self._lease.fencing}"
+
     def run(self) -> None:
         """Stream until a Stop, then drain.
 
-        Raises :class:`~mbats.errors.RefusedError` at once where the lease is not surely held any
-        more, what the sink raises where ticks cannot be stored, and the error of a stream that
-        ended for good.
+        Raises :class:`~mbats.errors.RefusedError` at once where another process took the lease,
+        what the sink raises where ticks cannot be stored, and the error of a stream that ended for
+        good.
         """
         while True:
-            self._lease.check()
+            self._hold_lease()
             wait_s = (self._next_at - self._clock.now()).total_seconds()
             item = self._take(max(wait_s, 0.0))
             if isinstance(item, Stop):
@@ -96,6 +100,14 @@ class Streamer:
                 self._pass_on(item)
             if self._clock.now() >= self._next_at:
                 self._heartbeat()
+
+    def _hold_lease(self) -> None:
+        """Hold the lease again where it ran out: a slow machine or a sleep must not end prices."""
+        try:
+            self._lease.check()
+        except NotHeldError as doubt:
+            self._lease.regain()
+            self._tell("LEASE_REGAINED", doubt.cause, self._clock.now())
 
     def _pass_on(self, item: Any) -> None:
         now = self._clock.now()

@@ -26,7 +26,10 @@ from mbats.schemas import TableSchema
 
 PULL_MESSAGES = 1_000  # the most that Pub/Sub gives at once
 BATCH_MESSAGES = 5_000
-WAIT_SECONDS = 0.5
+PULL_SECONDS = 30.0
+"""How long a pull may take. What it finds it brings at once; one that is given up takes messages
+with it that do not come again for a minute."""
+
 IDLE_SECONDS = 0.25
 ACK_SECONDS = 60
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
@@ -84,7 +87,6 @@ class Archiver:
                 count = self.drain(stopping, once=True)
                 pause_s = FIRST_PAUSE_S
                 if not count:
-                    # The emulator may answer an empty pull at once: do not ask without a pause.
                     stopping.wait(IDLE_SECONDS)
             except NotReadyError as error:
                 self._say("waiting", {"cause": error.cause, "mend": error.mend})
@@ -109,23 +111,35 @@ class Archiver:
                 return total
 
     def _pull(self, name: str) -> list[Any]:
-        """Return up to a batch of messages; fewer as soon as no more wait."""
+        """Return up to a batch of messages; fewer as soon as no more wait.
+
+        An answer alone says that none do: silence is a service that is slow, or away.
+        """
         found: list[Any] = []
         while len(found) < BATCH_MESSAGES:
-            with speaking(f"Pull {name}"):
-                try:
-                    answer = self._client.pull(
-                        subscription=self._path(name),
-                        max_messages=PULL_MESSAGES,
-                        retry=None,
-                        timeout=WAIT_SECONDS,
-                    )
-                except exceptions.DeadlineExceeded:
-                    return found
-            if not answer.received_messages:
+            try:
+                more = self._pull_once(name)
+            except NotReadyError:
+                if found:
+                    return found  # they are stored first: the next pull tells what is wrong
+                raise
+            if not more:
                 return found
-            found += answer.received_messages
+            found += more
         return found
+
+    def _pull_once(self, name: str) -> list[Any]:
+        with speaking(f"Pull {name}"):
+            answer = self._client.pull(
+                request={
+                    "subscription": self._path(name),
+                    "max_messages": PULL_MESSAGES,
+                    "return_immediately": True,  # of Google's own service that is not advised
+                },
+                retry=None,
+                timeout=PULL_SECONDS,
+            )
+        return list(answer.received_messages)
 
     def _store(
         self, topic: str, name: str, batch: _Batch, stopping: threading.Event | None

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mbats.config import load
+from mbats.errors import NotReadyError
 from mbats.local import processes
 from mbats.local.stack import Stack
 
@@ -21,7 +22,10 @@ PAUSE = 0.1  # seconds
 
 @contextmanager
 def kept(home: Path) -> Iterator[None]:
-    """Stop what the block starts of the stack at ``home``, also after ``kill -9``."""
+    """Stop what the block starts of the stack at ``home``, also after ``kill -9``.
+
+    Raises :class:`NotReadyError` where nobody would: then nothing is to be started.
+    """
     keeper = subprocess.Popen(
         [sys.executable, "-m", "mbats.local.keeper", str(home)],
         stdin=subprocess.PIPE,
@@ -31,7 +35,13 @@ def kept(home: Path) -> Iterator[None]:
     )
     assert keeper.stdin
     assert keeper.stdout
-    keeper.stdout.readline()  # from here on it knows what ran before
+    said = keeper.stdout.readline()  # from here on it knows what ran before
+    if said != READY:
+        raise NotReadyError(
+            f"What stops the local stack at the end did not start: exit code {keeper.wait()}.",
+            tried=["its words are above"],
+            mend="mbats doctor",
+        )
     try:
         yield
     finally:

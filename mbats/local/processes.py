@@ -54,13 +54,25 @@ def spawn(
     return psutil.Process(child.pid)
 
 
-def find(pid: int, started: float) -> psutil.Process | None:
-    """Return the living process with this id **and** this start time (seconds, as psutil says)."""
+def started(pid: int) -> float:
+    """Return when a process began, in seconds since the machine did.
+
+    The time of day when it began moves with every setting of the clock, as after a laptop's sleep.
+    """
+    while True:
+        boot = psutil.boot_time()
+        began = psutil.Process(pid).create_time()
+        if psutil.boot_time() == boot:  # else the clock was set just now
+            return float(began - boot)
+
+
+def find(pid: int, began: float) -> psutil.Process | None:
+    """Return the living process with this id **and** this start, as :func:`started` says."""
     if pid in _children:
         _children[pid].poll()  # reap it, or a dead child would look alive
     try:
         process = psutil.Process(pid)
-        same = abs(process.create_time() - started) < 0.01
+        same = abs(started(pid) - began) < 0.005  # it is counted in hundredths
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except _Gone:
         return None

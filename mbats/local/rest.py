@@ -1,4 +1,4 @@
-"""JSON over HTTP to a service on this machine: short timeouts, no proxy, no retries."""
+"""JSON over HTTP to a service on this machine: with a time limit, no proxy, no retries."""
 
 import http.client
 import json
@@ -16,7 +16,7 @@ def answers(port: int, path: str, timeout: float = 3.0) -> bool:
         return False
 
 
-def make(port: int, method: str, path: str, body: dict[str, Any], timeout: float = 10.0) -> bool:
+def make(port: int, method: str, path: str, body: dict[str, Any], timeout: float = 60.0) -> bool:
     """Create a resource; return False if it was there already.
 
     Raises :class:`NotReadyError` with the service's answer on any other outcome.

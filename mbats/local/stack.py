@@ -217,7 +217,7 @@ class Stack:
                 started[name] = Record(
                     service=name,
                     pid=process.pid,
-                    started=process.create_time(),
+                    started=processes.started(process.pid),
                     ports=site.ports[name],
                     launch=fingerprint(launch),
                     endpoints=self.services[name].endpoints(site),
@@ -301,7 +301,7 @@ class Stack:
             condition=condition,
             addresses={p: f"{ports.HOST}:{n}" for p, n in (record.ports if record else {}).items()},
             pid=process.pid if process else None,
-            since=datetime.fromtimestamp(record.started, UTC) if record and process else None,
+            since=_time_of(record.started) if record and process else None,
             memory=sum(_memory(member) for member in processes.family(process)),
             log=self.site.log(service.name),
             data=self.site.data(service.name),
@@ -327,6 +327,10 @@ def tail(log: Path, lines: int = 6) -> list[str]:
 def _machine_lock() -> Path:
     """Return the lock that stacks of one user hold from choosing ports until they are bound."""
     return Path(tempfile.gettempdir()) / f"mbats-ports-{os.getuid()}.lock"
+
+
+def _time_of(started: float) -> datetime:
+    return datetime.fromtimestamp(psutil.boot_time() + started, UTC)
 
 
 def _memory(process: psutil.Process) -> int:

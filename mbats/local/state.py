@@ -17,8 +17,9 @@ from mbats.local.service import Ports
 class Record:
     """A process of the stack.
 
-    ``started`` is its start time in epoch seconds, as psutil says. ``launch`` is the fingerprint
-    of how it was started. ``endpoints`` are the settings that point at it, valid once ``ready``.
+    ``started`` is its start, as :func:`mbats.local.processes.started` says. ``launch`` is the
+    fingerprint of how it was started. ``endpoints`` are the settings that point at it, valid once
+    ``ready``.
     """
 
     service: str

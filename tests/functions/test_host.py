@@ -20,7 +20,7 @@ from mbats.local.functions_host import as_eventarc
 from mbats.local.functions_service import FUNCTIONS_SERVICE, subscriptions
 from mbats.local.ports import choose
 from mbats.local.service import Site
-from tests.functions.rig import environment, eventually, publish
+from tests.functions.rig import PATIENCE_S, environment, eventually, publish
 from tests.functions.test_control_files import csv_of, scheduled
 from tests.functions.test_notify import risk_event
 from tests.functions.test_risk_guard import beat, watched
@@ -44,7 +44,7 @@ def hosting(settings, log_file):
         yield f"127.0.0.1:{port}", int(settings.pubsub_endpoint.rpartition(":")[2])
     finally:
         process.terminate()
-        assert process.wait(timeout=10) == 0, log_file.read_text()
+        assert process.wait(timeout=PATIENCE_S) == 0, log_file.read_text()
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def run_and_die(settings, what, name, after):
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode != 0
@@ -70,6 +70,7 @@ def test_a_run_killed_before_its_transaction_has_no_rows_and_is_failed(desk, ins
 
 def kill_bigquery(stack):
     (pid,) = [status.pid for status in stack.status() if status.service == "bigquery"]
+    assert pid, "psutil takes None for this very process"
     process = psutil.Process(pid)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -13,12 +13,15 @@ AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 class Warehouse:
-    """Fails ``failures`` times, then keeps what it is given."""
+    """Fails ``failures`` times, and while it is ``away``; then keeps what it is given."""
 
-    def __init__(self, failures=0):
-        self.failures, self.stored = failures, []
+    def __init__(self, failures=0, away=False):
+        self.failures, self.away, self.asked, self.stored = failures, away, 0, []
 
     def merge(self, schema, table):
+        self.asked += 1
+        if self.away:
+            raise NotReadyError("BigQuery does not answer.")
         if self.failures:
             self.failures -= 1
             raise NotReadyError("BigQuery does not answer.")
@@ -33,11 +36,15 @@ def position(units, at=AT):
 
 
 def test_rows_wait_for_a_warehouse_that_does_not_answer_and_the_newest_of_a_key_counts():
-    warehouse = Warehouse(failures=2)
+    warehouse = Warehouse(away=True)
     writer = RowWriter(warehouse, every_seconds=0.001)
     writer("position", [position(1), position(2)])
     writer.start()
+    while warehouse.asked < 2:
+        assert writer.is_alive()
+        writer.join(0.01)
     writer("position", [position(3)])
+    warehouse.away = False
     while not warehouse.stored:
         assert writer.is_alive()
         writer.join(0.01)

@@ -144,7 +144,7 @@ def test_a_sweep_killed_anywhere_and_run_again_equals_an_undisturbed_one(desk, s
     done = subprocess.run(
         [sys.executable, "-m", "tests.gcp.sweeping", desk.settings.model_dump_json(), sweep_id,
          str(after)],
-        cwd=CHECKOUT, capture_output=True, text=True, timeout=300,
+        cwd=CHECKOUT, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr
     whole = expected(sweep_id)

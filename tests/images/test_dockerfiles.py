@@ -134,6 +134,13 @@ def test_python_prints_at_once(image):
     assert "PYTHONUNBUFFERED=1" in " ".join(values(last_stage(on), "ENV"))
 
 
+@pytest.mark.parametrize("image", ["mlflow", "model-server"])
+def test_mlflow_tells_its_makers_nothing(image):
+    on = ORDER[image].get("MLFLOW", image)
+    settings = " ".join(values(last_stage(on), "ENV")).split()
+    assert {"MLFLOW_DISABLE_TELEMETRY=true", "DO_NOT_TRACK=true"} <= set(settings)
+
+
 def test_the_jobs_use_images_that_there_are():
     jobs = read_jobs(CONTAINERS / "jobs.yaml")
     assert {job.image for job in jobs.values()} <= set(IMAGES)

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,12 +23,14 @@ from mbats.desk import Desk
 from mbats.desk.switch import journal_name, kill_switch
 from mbats.gcp.control import ControlObject
 from mbats.gcp.journal import ObjectJournal
+from mbats.gcp.lease import TTL_SECONDS
 from mbats.gcp.tables import apply_tables
 from mbats.gcp.views import FOLDER, apply_views
 
 LAUNCHER = Path(__file__).with_name("shifted.py")
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 PATIENCE_SECONDS = 240.0  # of a machine that is busy with other things
+ANSWER_SECONDS = 60.0  # of a simulator on such a machine
 
 STRATEGY = '''
 import backtrader as bt
@@ -53,15 +55,21 @@ def wait_for(what, seconds=PATIENCE_SECONDS):
         found = what()
         if found:
             return found
-        assert time.monotonic() < deadline, f"never: {what.__name__}"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {_named(what)}"
         time.sleep(0.1)
+
+
+def _named(what):
+    """Say which condition it is: many have no name but their line."""
+    code = what.__code__
+    return f"{what.__qualname__}, {Path(code.co_filename).name}:{code.co_firstlineno}"
 
 
 class Floor:
     """One simulated broker with a desk of processes around it. Use it in a ``with`` statement.
 
     Prices are where the test moves :attr:`bid`, or with a ``seed`` those of the simulator's walk.
-    ``lease_seconds`` is what a process may sleep without losing its lease; the desk's own else.
+    ``lease_seconds`` is what the bot may sleep without losing its lease; the desk's own else.
     """
 
     def __init__(
@@ -71,7 +79,7 @@ class Floor:
         self.instrument = instrument
         self._seed = seed
         self._archives = archives
-        self._lease = {} if lease_seconds is None else {"LEASE_SECONDS": str(lease_seconds)}
+        self._lease = {"LEASE_SECONDS": str(lease_seconds or TTL_SECONDS)}
         unique = uuid.uuid4().hex[:8]
         names = {"risk": f"risk_{unique}", "security_master": f"sm_{unique}"}
         self.settings = settings.model_copy(update=names)
@@ -94,7 +102,7 @@ class Floor:
         self.start("sim", "sim", "--json", "--account", f"101-001-{self._number:07d}-001",
                    "--instruments", self.instrument, "--start", started.isoformat(),
                    *self._prices())  # fmt: skip
-        line = wait_for(lambda: self.output("sim").strip())
+        line = wait_for(lambda: self._all_live() and self.output("sim").strip())
         self.url, self.account = (json.loads(line)[name] for name in ("url", "account"))
         # A busy machine took its time to start it: the desk's clock goes by the broker's.
         self.shift = wait_for(self._steady_shift)
@@ -108,7 +116,7 @@ class Floor:
     def __exit__(self, *_):
         self._closing.set()
         if self._market.is_alive():
-            self._market.join(20)
+            self._market.join(ANSWER_SECONDS)
         self._release_the_streamer_s_lease()
         for child in self._children.values():
             if child.poll() is None:
@@ -144,21 +152,22 @@ class Floor:
                 "MBATS_OANDA_ACCOUNT": self.account,
             }  # fmt: skip
         home = {"MBATS_HOME": str(settings.home)}
-        return {**os.environ, **self._lease, **given, **broker, **home}
+        return {**os.environ, **given, **broker, **home}
 
     def command(self, *arguments):
         return [sys.executable, str(LAUNCHER), str(self.shift), *arguments]
 
-    def start(self, name, *arguments):
+    def start(self, name, *arguments, **environment):
         out, err = self.folder / f"{name}.out", self.folder / f"{name}.err"
         with out.open("w") as said, err.open("w") as told:
             child = subprocess.Popen(
-                self.command(*arguments), env=self.environment(), stdout=said, stderr=told
-            )
+                self.command(*arguments), env={**self.environment(), **environment},
+                stdout=said, stderr=told,
+            )  # fmt: skip
         self._children[name] = child
         return child
 
-    def run(self, *arguments, seconds=120):
+    def run(self, *arguments, seconds=PATIENCE_SECONDS):
         """Run a command to its end; return its exit code, its JSON and its errors."""
         done = subprocess.run(
             self.command(*arguments, "--json"), env=self.environment(), capture_output=True,
@@ -171,11 +180,21 @@ class Floor:
         return self.start(
             "bot", "live", str(self.folder / "holding.py"), "--instruments", self.instrument,
             "--granularity", "S5", "--practice", "--until", (NOON + timedelta(hours=3)).isoformat(),
-            "--limit", "price-age=30", *arguments,
+            "--limit", "price-age=30", *arguments, **self._lease,
         )  # fmt: skip
 
     def output(self, name, kind="out"):
         return (self.folder / f"{name}.{kind}").read_text()
+
+    def _all_live(self):
+        """Return True; fail with the last words of a process that ended: nobody waits in vain."""
+        for name, child in self._children.items():
+            ended = child.poll()
+            assert ended is None, (
+                f"{name} ended with {ended}: {self.output(name)[-1000:]}"
+                f"{self.output(name, 'err')[-3000:]}"
+            )
+        return True
 
     # The broker.
 
@@ -202,25 +221,30 @@ class Floor:
         return after if abs(after - before) < 0.1 else None
 
     def _quote(self):
-        """Be the market: a price every 300 ms, wherever the test has moved it."""
+        """Be the market: a price every 300 ms, wherever the test has moved it.
+
+        A price that is lost is no matter: the next one comes.
+        """
         with requests.Session() as api:
             while not self._closing.wait(0.3):
                 body = {
                     "instrument": self.instrument, "bids": str(self.bid),
                     "asks": str(self.bid + Decimal("0.00010")),
                 }  # fmt: skip
-                api.post(f"{self.url}/sim/price", json=body, timeout=10)
+                with suppress(requests.RequestException):
+                    api.post(f"{self.url}/sim/price", json=body, timeout=ANSWER_SECONDS)
 
     def ask(self, path):
         token = {"Authorization": "Bearer any"}
-        answer = requests.get(f"{self.url}{path}", headers=token, timeout=10)
+        answer = requests.get(f"{self.url}{path}", headers=token, timeout=ANSWER_SECONDS)
         answer.raise_for_status()
         return answer.json()
 
     def cut_the_transaction_stream(self):
         """Let the stream break off in the middle of the next thing it says."""
         fault = {"kind": "transactions", "fault": "cut"}
-        requests.post(f"{self.url}/sim/fault", json=fault, timeout=10).raise_for_status()
+        answer = requests.post(f"{self.url}/sim/fault", json=fault, timeout=ANSWER_SECONDS)
+        answer.raise_for_status()
 
     def log(self):
         return self.ask("/sim/log")["transactions"]
@@ -232,9 +256,7 @@ class Floor:
         return self.ask(f"/v3/accounts/{self.account}/pendingOrders")["orders"]
 
     def holds_a_bracket(self):
-        bot = self._children.get("bot")
-        assert bot is None or bot.poll() is None, self.output("bot", "err")[-3000:]
-        return len(self.positions()) == 1 and len(self.waiting()) == 2
+        return self._all_live() and len(self.positions()) == 1 and len(self.waiting()) == 2
 
     def flat(self):
         return not self.positions() and not self.waiting()

@@ -68,19 +68,23 @@ def test_a_bot_goes_on_after_a_suspension_and_sends_nothing_after_it_was_flatten
 
 def it_is_suspended_and_goes_on(floor, bot):
     """As Cloud Run does around a maintenance; its target is touched, its stream cut meanwhile."""
-    (first,) = keys_of_entries(floor)
+    first = key_of_position(floor)
     legs = {(f"{first}-sl", "accepted"), (f"{first}-tp", "accepted")}
     wait_for(lambda: legs <= set(events(floor, 0)))
+    awake = len(floor.output("bot", "err"))
     bot.send_signal(signal.SIGTSTP)
     wait_for(lambda: psutil.Process(bot.pid).status() == psutil.STATUS_STOPPED)
     slept = len(floor.output("bot", "err"))
-    assert floor.checkpoint() == int(floor.log()[-1]["id"])
+    # A bus that does not take its events in time keeps it from a checkpoint: then it says so.
+    no_checkpoint = "no checkpoint yet" in floor.output("bot", "err")[awake:]
+    assert no_checkpoint or floor.checkpoint() == int(floor.log()[-1]["id"])
     floor.cut_the_transaction_stream()
     floor.bid += Decimal("0.10000")
     wait_for(floor.flat)
     bot.send_signal(signal.SIGCONT)
     wait_for(floor.holds_a_bracket)
-    (_, second) = keys_of_entries(floor)
+    second = key_of_position(floor)
+    assert second != first
     wait_for(lambda: (second, "filled") in events(floor, slept))
     it_heard_what_became_of_its_bracket_before_it_decided(events(floor, slept), first)
     # Nothing twice: no event of an order, no order, no fill.
@@ -97,12 +101,17 @@ def it_heard_what_became_of_its_bracket_before_it_decided(told, first):
     assert {parent_key(key) for key, _ in told[:woke] if key} == {first}
 
 
-def keys_of_entries(floor):
-    """Return the keys of the entries that came to the broker, each once: bounded, so limits."""
-    sent = [t for t in floor.log() if t["type"] == "LIMIT_ORDER"]
-    keys = [t["clientExtensions"]["id"] for t in sent]
-    assert len(keys) == len(set(keys))
-    return keys
+def key_of_position(floor):
+    """Return the key of the entry that opened the one position: bounded, so a limit.
+
+    An entry that a busy machine sent too late has expired, and the next bar's has another key;
+    but no key comes to the broker twice.
+    """
+    log = floor.log()
+    sent = {t["id"]: t["clientExtensions"]["id"] for t in log if t["type"] == "LIMIT_ORDER"}
+    assert len(set(sent.values())) == len(sent)
+    filled = [t["orderID"] for t in log if t["type"] == "ORDER_FILL" and t["orderID"] in sent]
+    return sent[filled[-1]]
 
 
 def events(floor, since):

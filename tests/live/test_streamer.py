@@ -111,11 +111,23 @@ def test_heartbeats_come_on_time_with_the_age_of_the_newest_tick():
     assert beats[2]["detail"]["ticks"] == 1
 
 
-def test_a_lost_lease_stops_it_without_another_word():
+def test_a_lease_that_another_took_stops_it_without_another_word():
     rig = Rig(Connected(PRICES), tick(), lambda: setattr(rig.lease, "held", False), tick(1), Stop())
     with pytest.raises(RefusedError):
         rig.streamer.run()
     assert rig.ticks.got == [*BACK, (tick(), START)]
+
+
+def test_a_lease_that_ran_out_is_held_again_where_nobody_took_it_and_prices_go_on():
+    rig = Rig(
+        Connected(PRICES), lambda: setattr(rig.lease, "held", False) or tick(0), tick(1), Stop()
+    )
+    rig.lease.taken = False
+    rig.streamer.run()
+    assert rig.ticks.got == [*BACK, (tick(0), START), (tick(1), START), *LOST]
+    assert rig.codes() == ["LEASE_REGAINED", "STREAMER_STOPPED"]
+    assert [beat["fencing"] for beat in rig.heartbeats()] == [7, 8]
+    assert [event.row["run_id"] for event in rig.events] == ["streamer-7"] + ["streamer-8"] * 3
 
 
 def test_an_expired_token_marks_the_gap_and_stops_clearly():

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
 
 from mbats import schemas
 from mbats.desk import Desk
@@ -236,3 +237,38 @@ def test_an_idle_archiver_pauses_between_pulls(rig):
     stopping = FirstPause()
     rig.archiver().run(stopping)
     assert (stopping.asked_s or 0) > 0
+
+
+class Slow:
+    """A Pub/Sub that takes its time over every pull: what a caller gives up is gone with it."""
+
+    def __init__(self, client, seconds, dies_after=10**9):
+        self._client, self._seconds, self._left = client, seconds, dies_after
+        self.acknowledge = client.acknowledge
+
+    def pull(self, **asked):
+        self._left -= 1
+        if self._left < 0:
+            raise ServiceUnavailable("gone")
+        answer = self._client.pull(**asked | {"timeout": 60})
+        if asked["timeout"] < self._seconds:
+            raise DeadlineExceeded("Deadline Exceeded")
+        return answer
+
+
+def test_all_is_stored_though_pubsub_takes_its_time(rig):
+    rig.publish(2)
+    assert rig.archiver(client=Slow(rig.client, seconds=20)).drain() >= 16
+    assert rig.counts() == [2] * 4
+
+
+def test_a_pubsub_that_never_answers_is_not_taken_for_an_empty_one(rig):
+    with pytest.raises(NotReadyError, match="does not answer"):
+        rig.archiver(client=Slow(rig.client, seconds=10**9)).drain()
+
+
+def test_what_was_pulled_before_pubsub_went_away_is_stored(rig):
+    rig.publish(2)
+    with pytest.raises(NotReadyError, match="gone"):
+        rig.archiver(client=Slow(rig.client, seconds=0, dies_after=1)).drain()
+    assert rig.count("tick") == 2

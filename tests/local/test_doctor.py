@@ -26,9 +26,10 @@ def findings(stack):
 
 
 def kill(pid):
+    assert pid, "psutil takes None for this very process"
     process = psutil.Process(pid)
     process.kill()
-    process.wait(10)
+    process.wait(60)
 
 
 @pytest.fixture

@@ -60,9 +60,10 @@ def test_data_survives_when_every_emulator_is_killed(own_stack):
     blob.upload_from_string(b"held", if_generation_match=0)
 
     for each in own_stack.status():
+        assert each.pid, "psutil takes None for this very process"
         process = psutil.Process(each.pid)
         process.kill()
-        process.wait(10)
+        process.wait(60)
     assert {each.condition for each in own_stack.status()} == {"crashed"}
 
     again = own_stack.up()

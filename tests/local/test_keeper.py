@@ -1,7 +1,10 @@
 import subprocess
 import sys
 
-from mbats.local import processes, state
+import pytest
+
+from mbats.errors import NotReadyError
+from mbats.local import keeper, processes, state
 from mbats.local.keeper import READY, kept
 
 
@@ -17,13 +20,19 @@ def test_what_the_block_started_is_stopped_and_what_ran_before_stays(fake_stack,
 
 def test_it_stops_all_that_was_started_when_the_starter_is_killed(fake_stack, service, home):
     command = [sys.executable, "-m", "mbats.local.keeper", str(home.resolve())]
-    keeper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert keeper.stdout.readline() == READY
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == READY
     fake_stack(service("airflow")).up()
     (record,) = state.read(home).values()
-    keeper.stdin.close()  # what the system does to a killed process's end of the pipe
-    while keeper.poll() is None:
+    child.stdin.close()  # what the system does to a killed process's end of the pipe
+    while child.poll() is None:
         processes.reap()
-    assert keeper.returncode == 0
+    assert child.returncode == 0
     assert record.process() is None
     assert state.read(home) == {}
+
+
+def test_without_a_keeper_nothing_is_started(home, monkeypatch):
+    monkeypatch.setattr(keeper.sys, "executable", "/bin/false")
+    with pytest.raises(NotReadyError, match="exit code 1"), kept(home):
+        pytest.fail("nobody would stop it")

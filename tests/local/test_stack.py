@@ -27,9 +27,10 @@ def conditions(stack):
 
 
 def kill(pid):
+    assert pid, "psutil takes None for this very process"
     process = psutil.Process(pid)
     process.kill()
-    process.wait(10)
+    process.wait(60)
 
 
 def members(home):
@@ -373,13 +374,30 @@ def test_the_state_is_replaced_at_once(fake_stack, home, monkeypatch):
     assert (home / "stack.json").read_text() == before
 
 
+def test_a_clock_that_is_set_changes_nothing_about_what_runs(
+    fake_stack, home, monkeypatch, stop_abandoned
+):
+    stack = fake_stack()
+    stack.up()
+    before = stack.status()
+    me = os.getpid()
+    (home / "session.json").write_text(json.dumps([me, processes.started(me)]))
+    truly = psutil.boot_time()
+    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: truly + 3600)
+    stop_abandoned()
+    assert stack.up().started == ()
+    assert [(s.condition, s.pid) for s in stack.status()] == [("running", s.pid) for s in before]
+    moved = [now.since - then.since for now, then in zip(stack.status(), before, strict=True)]
+    assert [round(each.total_seconds()) for each in moved] == [3600, 3600]
+
+
 def test_only_the_stack_of_a_dead_test_session_is_swept_up(
     fake_stack, home, stranger, stop_abandoned
 ):
     fake_stack().up()
     stop_abandoned()
     assert len(members(home)) == 2
-    (home / "owner.json").write_text(json.dumps([stranger.pid, stranger.create_time()]))
+    (home / "session.json").write_text(json.dumps([stranger.pid, processes.started(stranger.pid)]))
     stop_abandoned()
     assert len(members(home)) == 2
     stranger.kill()

@@ -65,9 +65,21 @@ resource "google_composer_environment" "bad" {
 }
 """
 
+# What Python runs before checkov: the name of every host that it looks up is written down.
+LISTENING = """
+import os, socket
 
-def scan(folder):
-    """Return what checkov found in a folder, as its JSON report."""
+def nobody(host, *rest, **options):
+    with open(os.environ["ASKED"], "a") as asked:
+        asked.write(f"{host}\\n")
+    raise socket.gaierror("no network here")
+
+socket.getaddrinfo = nobody
+"""
+
+
+def scan(folder, asked):
+    """Return what checkov found in a folder, as its JSON report; ``asked`` takes names of hosts."""
     if not CHECKOV.exists():
         reason = f"checkov is not installed: `make {CHECKOV.parents[1].relative_to(ROOT)}/.made`"
         if os.environ.get("CI"):
@@ -75,25 +87,42 @@ def scan(folder):
         pytest.skip(f"TERRAFORM IS NOT SCANNED: {reason}")
     command = [CHECKOV, "--directory", folder, "--framework", "terraform", "--output", "json"]
     command += ["--external-checks-dir", ROOT / "terraform" / "checks"]
+    asked.parent.mkdir()
+    asked.touch()
+    (asked.parent / "sitecustomize.py").write_text(LISTENING)
+    environ = {
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LOG_LEVEL": "ERROR",
+        "CKV_SKIP_PACKAGE_UPDATE_CHECK": "true",  # else it asks PyPI each hour which is the newest
+        "XDG_CACHE_HOME": str(asked.parent),
+        "PYTHONPATH": str(asked.parent),
+        "ASKED": str(asked),
+    }
     done = subprocess.run(
         [*command, "--download-external-modules", "false", "--skip-download"],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "LOG_LEVEL": "ERROR"},
+        env={**os.environ, **environ},
     )
     return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def asked(tmp_path_factory):
+    """The file of the hosts that checkov looked up."""
+    return tmp_path_factory.mktemp("asked") / "site" / "hosts"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, asked):
     """The report on all our code, and on what is planted beside it: checkov starts once."""
     folder = tmp_path_factory.mktemp("scanned")
     ignore = shutil.ignore_patterns(".terraform", "scripts", "checks")
     shutil.copytree(ROOT / "terraform", folder / "terraform", ignore=ignore)
     (folder / PLANTED).mkdir()
     (folder / PLANTED / "main.tf").write_text(BAD)
-    return scan(folder)
+    return scan(folder, asked)
 
 
 def found(report, kind, planted=False):
@@ -120,3 +149,7 @@ def test_no_check_fails_and_every_skip_has_its_reason(report):
 
 def test_the_checks_of_our_own_find_what_they_are_for(report):
     assert {c["check_id"] for c in found(report, "failed", planted=True)} >= OURS
+
+
+def test_it_asks_nobody_out_there(report, asked):
+    assert asked.read_text() == ""

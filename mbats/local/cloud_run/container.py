@@ -41,7 +41,7 @@ class Container:
         self.pid = process.pid
         self.started = 0.0  # it may have ended before anybody could ask
         with suppress(*_Gone):
-            self.started = psutil.Process(process.pid).create_time()
+            self.started = processes.started(process.pid)
 
     @classmethod
     async def start(

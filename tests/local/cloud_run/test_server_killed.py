@@ -10,6 +10,7 @@ import psutil
 import pytest
 from local.cloud_run.conftest import clients_of, log_of, read_pid
 
+from mbats.local import processes
 from mbats.local.cloud_run.clients import Addresses
 from mbats.local.cloud_run.conditions import STOPPED
 from mbats.local.cloud_run.store import Store
@@ -74,7 +75,7 @@ def test_another_process_with_a_remembered_id_is_left_alone(config, pipe):
     stranger = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
     try:
         store = Store(config.folder)
-        started = psutil.Process(stranger.pid).create_time()
+        started = processes.started(stranger.pid)
         store.note_process(stranger.pid, started - 60, "projects/p/locations/l/jobs/j/executions/e")
         store.close()
         with process(config):

@@ -34,7 +34,7 @@ MAIN = [sys.executable, "-c", "from mbats.cli.main import main; main()", "sim"]
 
 def _control(running, path="", **body):
     url = f"{running.url}/sim{path}"
-    answer = requests.post(url, json=body, timeout=5) if body else requests.get(url, timeout=5)
+    answer = requests.post(url, json=body, timeout=60) if body else requests.get(url, timeout=60)
     return answer.status_code, answer.json()
 
 
@@ -58,7 +58,7 @@ def test_a_clock_from_outside_is_asked_at_every_request():
             now += 50_000_000
             url = f"{running.url}/v3/accounts/{running.account_id}/orders"
             order = {"type": "MARKET", "instrument": "EUR_USD", "units": "1"}
-            answer = requests.post(url, json={"order": order}, headers=HEADERS, timeout=5).json()
+            answer = requests.post(url, json={"order": order}, headers=HEADERS, timeout=60).json()
             assert answer["orderFillTransaction"]["time"] == rfc3339(now)
 
 
@@ -77,7 +77,7 @@ def test_status_advance_price_halt_log_and_invariants(stepped):
     assert _control(stepped, "/invariants")[1]["hold"] is True
     _control(stepped, "/fault", kind="read", fault="rate_limit")
     url = f"{stepped.url}/v3/accounts"
-    assert requests.get(url, headers=HEADERS, timeout=5).status_code == 429
+    assert requests.get(url, headers=HEADERS, timeout=60).status_code == 429
     assert len(_control(stepped, "/faults")[1]["faults"]) == 1
 
 
@@ -101,14 +101,14 @@ def test_control_requests_that_make_no_sense(stepped, path, body):
 
 def test_wrong_method_and_path(stepped):
     url = f"{stepped.url}/v3/accounts"
-    assert requests.delete(url, headers=HEADERS, timeout=5).status_code == 405
-    assert requests.get(f"{stepped.url}/v9", headers=HEADERS, timeout=5).status_code == 404
+    assert requests.delete(url, headers=HEADERS, timeout=60).status_code == 405
+    assert requests.get(f"{stepped.url}/v9", headers=HEADERS, timeout=60).status_code == 404
 
 
 @pytest.mark.parametrize("body", ["{", "[]", '"x"', '{"order": 5}', ""])
 def test_bodies_that_are_no_order(stepped, body):
     url = f"{stepped.url}/v3/accounts/{stepped.account_id}/orders"
-    answer = requests.post(url, data=body, headers=HEADERS, timeout=5)
+    answer = requests.post(url, data=body, headers=HEADERS, timeout=60)
     assert answer.status_code == 400
     assert answer.json()["errorCode"].startswith("oanda::rest::core::")
     assert len(stepped.log()) == 3
@@ -117,8 +117,8 @@ def test_bodies_that_are_no_order(stepped, body):
 def test_a_token_may_be_demanded():
     with serve(SimConfig(token="right", speed=0, specs=(spec_of("EUR_USD"),))) as running:
         url = f"{running.url}/v3/accounts"
-        wrong = requests.get(url, headers=HEADERS, timeout=5)
-        right = requests.get(url, headers={"Authorization": "Bearer right"}, timeout=5)
+        wrong = requests.get(url, headers=HEADERS, timeout=60)
+        right = requests.get(url, headers={"Authorization": "Bearer right"}, timeout=60)
         assert (wrong.status_code, right.status_code) == (401, 200)
 
 
@@ -127,7 +127,7 @@ def test_requests_beyond_the_rate_get_429():
     with serve(SimConfig(behaviour=behaviour, speed=0, specs=(spec_of("EUR_USD"),))) as running:
         url = f"{running.url}/v3/accounts"
         with requests.Session() as session:
-            codes = [session.get(url, headers=HEADERS, timeout=5) for _ in range(3)]
+            codes = [session.get(url, headers=HEADERS, timeout=60) for _ in range(3)]
         assert [answer.status_code for answer in codes[:2]] == [200, 200]
         assert codes[2].headers["Retry-After"] == "1"
 
@@ -150,7 +150,7 @@ def test_equal_seeds_and_requests_make_equal_logs():
                 running.advance(7)
                 order = {"type": "MARKET", "instrument": "GBP_JPY", "units": 100 - 13 * number}
                 url = f"{running.url}/v3/accounts/{running.account_id}/orders"
-                requests.post(url, json={"order": order}, headers=HEADERS, timeout=5)
+                requests.post(url, json={"order": order}, headers=HEADERS, timeout=60)
             logs.append(running.log())
     assert logs[0] == logs[1]
 
@@ -169,7 +169,7 @@ def _order_meets_a_dropped_connection():
         order = {"type": "MARKET", "instrument": "EUR_USD", "units": "1"}
         url = f"{running.url}/v3/accounts/{running.account_id}/orders"
         with pytest.raises(requests.ConnectionError):
-            requests.post(url, json={"order": order}, headers=HEADERS, timeout=5)
+            requests.post(url, json={"order": order}, headers=HEADERS, timeout=60)
 
 
 def test_two_accounts_keep_apart():
@@ -177,7 +177,7 @@ def test_two_accounts_keep_apart():
     with serve(SimConfig(accounts=accounts, speed=0)) as running:
         order = {"type": "MARKET", "instrument": "EUR_USD", "units": "1"}
         url = f"{running.url}/v3/accounts/{accounts[1].id}/orders"
-        requests.post(url, json={"order": order}, headers=HEADERS, timeout=5).raise_for_status()
+        requests.post(url, json={"order": order}, headers=HEADERS, timeout=60).raise_for_status()
         assert (len(running.log()), len(running.log(accounts[1].id))) == (3, 5)
 
 
@@ -211,10 +211,10 @@ def test_the_command_says_where_it_listens_and_stops_on_ctrl_c():
     process = subprocess.Popen([*MAIN, *options], stdout=subprocess.PIPE, text=True)
     ready = json.loads(process.stdout.readline())
     account = requests.get(
-        f"{ready['url']}/v3/accounts/{ready['account']}/summary", headers=HEADERS, timeout=5
+        f"{ready['url']}/v3/accounts/{ready['account']}/summary", headers=HEADERS, timeout=60
     ).json()["account"]
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=60) == 0
     process.stdout.close()
     assert (account["lastTransactionID"], ready["seed"]) == ("997", 5)
 
@@ -225,7 +225,7 @@ def test_the_command_says_that_the_week_is_closed(start, closed):
     process = subprocess.Popen([*MAIN, *options], stdout=subprocess.PIPE, text=True)
     said = [process.stdout.readline() for _ in range(3)]
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=60) == 0
     process.stdout.close()
     assert ("closed until 2026-09-27T21:05 UTC" in said[1]) == closed
 
@@ -235,7 +235,7 @@ def test_the_command_replays_a_file(tmp_path):
     path.write_text("time,instrument,bid,ask\n2026-09-23T14:00:00Z,EUR_USD,1.10000,1.10010\n")
     with launch(["--prices", str(path), "--instruments", "EUR_USD", "--speed", "0"]) as sim:
         url = f"{sim.url}/v3/accounts/{sim.account_id}/pricing?instruments=EUR_USD"
-        price = requests.get(url, headers=HEADERS, timeout=5).json()["prices"][0]
+        price = requests.get(url, headers=HEADERS, timeout=60).json()["prices"][0]
     assert (price["bids"][0]["price"], price["time"][:19]) == ("1.10000", "2026-09-23T14:00:00")
 
 
@@ -282,13 +282,13 @@ def test_the_command_replays_the_security_master(monkeypatch):
      (["--prices", "nowhere.csv"], 3), (["--instruments", "EURO"], 3)],
 )  # fmt: skip
 def test_bad_options_are_named(options, code):
-    done = subprocess.run([*MAIN, *options], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([*MAIN, *options], capture_output=True, text=True, timeout=120)
     assert done.returncode == code
     assert "Error" in done.stderr
 
 
 def test_a_taken_port_is_named(stepped):
     options = ["--port", str(stepped.port)]
-    done = subprocess.run([*MAIN, *options], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([*MAIN, *options], capture_output=True, text=True, timeout=120)
     assert done.returncode == NotReadyError.exit_code
     assert "cannot listen" in done.stderr

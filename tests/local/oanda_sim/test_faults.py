@@ -14,6 +14,7 @@ from mbats.local.oanda_sim.faults import REQUEST_FAULTS, STREAM_FAULTS, FaultSch
 from mbats.local.oanda_sim.streams import UNKNOWN_TYPE
 
 START = datetime(2026, 9, 23, 14, 0, tzinfo=UTC)
+PATIENCE_S = 60.0  # with a busy machine: nothing here is about how fast it is
 HEADERS = {"Authorization": "Bearer t"}
 ORDER = {"order": {"type": "MARKET", "instrument": "EUR_USD", "units": "1"}}
 
@@ -30,14 +31,14 @@ def sim():
         assert running.violations() == []
 
 
-def _post(running, timeout=3.0):
+def _post(running, timeout=PATIENCE_S):
     url = f"{running.url}/v3/accounts/{running.account_id}/orders"
     return requests.post(url, json=ORDER, headers=HEADERS, timeout=timeout)
 
 
 def _summary(running):
     url = f"{running.url}/v3/accounts/{running.account_id}/summary"
-    return requests.get(url, headers=HEADERS, timeout=3)
+    return requests.get(url, headers=HEADERS, timeout=PATIENCE_S)
 
 
 def _inject(running, kind, fault, **more):
@@ -92,6 +93,7 @@ def test_delayed_request_is_applied_after_the_client_has_gone(sim):
     _inject(sim, "write", Fault.DELAY_APPLY, seconds=15)
     with pytest.raises(requests.ReadTimeout):
         _post(sim, timeout=0.3)
+    _eventually(lambda: sim.call(lambda engine: list(engine.faults.happened)))
     sim.advance(14.9)
     assert len(sim.log()) == 3
     sim.advance(0.2)
@@ -109,9 +111,14 @@ def test_delayed_answer_comes_after_the_order_was_applied(sim):
 
 
 def _settled(sim, length):
-    """Wait for a request in flight to be applied; the deadline is only a safety net."""
-    deadline = time.monotonic() + 10
-    while len(sim.log()) != length:
+    """Wait for a request in flight to be applied."""
+    _eventually(lambda: len(sim.log()) == length)
+
+
+def _eventually(found):
+    """Return once ``found`` is true; the deadline is only a safety net."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not found():
         assert time.monotonic() < deadline
 
 
@@ -122,7 +129,7 @@ def test_refused_connections_end_after_a_while(sim):
     with pytest.raises(requests.ConnectionError) as caught:
         _summary(sim)
     assert "refused" in str(caught.value).lower()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             assert _summary(sim).status_code == 200
@@ -144,9 +151,9 @@ def test_reads_and_writes_are_counted_apart():
 # Streams
 
 
-def _stream(running, path="transactions/stream", chunk_size=60):
+def _stream(running, path="transactions/stream", chunk_size=60, timeout=PATIENCE_S):
     url = f"{running.url}/v3/accounts/{running.account_id}/{path}"
-    return requests.get(url, headers=HEADERS, stream=True, timeout=1).iter_lines(chunk_size)
+    return requests.get(url, headers=HEADERS, stream=True, timeout=timeout).iter_lines(chunk_size)
 
 
 def test_stream_cut_in_mid_chunk(sim):
@@ -165,7 +172,7 @@ def test_stream_ends_cleanly(sim):
 
 
 def test_stalled_stream_stays_open_without_heartbeats(sim):
-    lines = _stream(sim)
+    lines = _stream(sim, timeout=3)
     _inject(sim, "transactions", Fault.STALL)
     _post(sim)
     sim.advance(60)
@@ -221,9 +228,9 @@ def test_opening_a_stream_is_a_read_and_may_fail(sim, fault):
     url = f"{sim.url}/v3/accounts/{sim.account_id}/transactions/stream"
     if fault is Fault.DROP_ANSWER:
         with pytest.raises(requests.ConnectionError):
-            requests.get(url, headers=HEADERS, timeout=3)
+            requests.get(url, headers=HEADERS, timeout=PATIENCE_S)
     else:
-        answer = requests.get(url, headers=HEADERS, timeout=3)
+        answer = requests.get(url, headers=HEADERS, timeout=PATIENCE_S)
         assert answer.status_code in (429, 503)
 
 
@@ -238,7 +245,7 @@ def _session(seed):
             running.advance(1)
             body = {"order": {**ORDER["order"], "units": str(number + 1)}}
             try:
-                requests.post(url, json=body, headers=HEADERS, timeout=0.3)
+                requests.post(url, json=body, headers=HEADERS, timeout=1)
             except requests.ConnectionError:
                 _reachable(running)  # a refusal ends by the wall's clock, which does not replay
             except (requests.Timeout, requests.exceptions.ChunkedEncodingError):
@@ -250,7 +257,7 @@ def _session(seed):
 
 
 def _reachable(running):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
             requests.get(f"{running.url}/sim", timeout=1)

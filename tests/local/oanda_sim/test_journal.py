@@ -148,14 +148,14 @@ def test_killed_process_comes_back_with_every_transaction_it_answered(tmp_path):
         for units in ("10", "20", "-5"):
             order = {"type": "MARKET", "instrument": "EUR_USD", "units": units}
             answer = requests.post(
-                f"{url}/orders", json={"order": order}, headers=HEADERS, timeout=5
+                f"{url}/orders", json={"order": order}, headers=HEADERS, timeout=60
             )
             answered += answer.json()["relatedTransactionIDs"]
-        before = requests.get(f"{sim.url}/sim/log", timeout=5).json()
+        before = requests.get(f"{sim.url}/sim/log", timeout=60).json()
         sim.kill()
     with launch(state) as sim:
-        after = requests.get(f"{sim.url}/sim/log", timeout=5).json()
-        holds = requests.get(f"{sim.url}/sim/invariants", timeout=5).json()
+        after = requests.get(f"{sim.url}/sim/log", timeout=60).json()
+        holds = requests.get(f"{sim.url}/sim/invariants", timeout=60).json()
     assert after == before
     assert json.dumps(holds["hold"]) == "true"
     assert set(answered) <= {tx["id"] for tx in after["transactions"]}

@@ -231,7 +231,7 @@ def test_orders_answer_exactly_201_with_a_location_and_request_id(stepped, clien
         f"{stepped.url}/v3/accounts/{stepped.account_id}/orders",
         json={"order": {"type": "MARKET", "instrument": "EUR_USD", "units": 1}},
         headers={"Authorization": "Bearer t"},
-        timeout=5,
+        timeout=60,
     )
     assert answer.status_code == 201
     made = answer.json()["orderCreateTransaction"]
@@ -256,8 +256,8 @@ def test_encoded_at_sign_and_both_spellings_of_true(traded):
     base = f"{running.url}/v3/accounts/{running.account_id}"
     headers = {"Authorization": "Bearer t"}
     for path in ("orders/%40pending", "orders/@pending"):
-        assert requests.get(f"{base}/{path}", headers=headers, timeout=5).status_code == 200
+        assert requests.get(f"{base}/{path}", headers=headers, timeout=60).status_code == 200
     for value, candles in (("True", 2), ("true", 2), ("False", 1), ("false", 1)):
         url = f"{running.url}/v3/instruments/EUR_USD/candles?granularity=H1&includeFirst={value}"
-        got = requests.get(f"{url}&from=2026-09-23T12:00:00Z", headers=headers, timeout=5)
+        got = requests.get(f"{url}&from=2026-09-23T12:00:00Z", headers=headers, timeout=60)
         assert len(got.json()["candles"]) == candles + 1

@@ -17,7 +17,7 @@ class Raw:
     """A stream read straight off a socket, chunk by chunk."""
 
     def __init__(self, running, path, number=1):
-        self._socket = socket.create_connection(("127.0.0.1", running.port), timeout=10)
+        self._socket = socket.create_connection(("127.0.0.1", running.port), timeout=60)
         account = running.account_id
         head = f"GET /v3/accounts/{account}/{path} HTTP/1.1\r\nHost: sim\r\n"
         self._socket.sendall(f"{head}Authorization: Bearer t\r\n\r\n".encode())
@@ -167,7 +167,7 @@ def test_empty_book_is_streamed_as_such(stepped, open_stream):
 
     raw = open_stream(stepped, "pricing/stream?instruments=EUR_USD&snapshot=false")
     body = {"instrument": "EUR_USD", "bids": [], "asks": []}
-    requests.post(f"{stepped.url}/sim/price", json=body, timeout=5).raise_for_status()
+    requests.post(f"{stepped.url}/sim/price", json=body, timeout=60).raise_for_status()
     stepped.advance(0.25)
     line = raw.line()
     assert (line["bids"], line["asks"]) == ([], [])
@@ -180,7 +180,7 @@ def test_streams_have_a_limit():
 
     with serve(_config(behaviour=Behaviour(streams_allowed=0))) as running:
         url = f"{running.url}/v3/accounts/{running.account_id}/transactions/stream"
-        answer = requests.get(url, headers={"Authorization": "Bearer t"}, timeout=5)
+        answer = requests.get(url, headers={"Authorization": "Bearer t"}, timeout=60)
         assert answer.status_code == 429
 
 
@@ -189,6 +189,6 @@ def test_unix_times_on_a_stream(stepped):
 
     url = f"{stepped.url}/v3/accounts/{stepped.account_id}/pricing/stream?instruments=EUR_USD"
     headers = {"Authorization": "Bearer t", "Accept-Datetime-Format": "UNIX"}
-    with requests.get(url, headers=headers, stream=True, timeout=5) as answer:
+    with requests.get(url, headers=headers, stream=True, timeout=60) as answer:
         line = json.loads(next(answer.iter_lines(chunk_size=60)))
     assert line["time"] == "1790172000.000000000"

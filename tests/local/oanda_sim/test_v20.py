@@ -90,7 +90,7 @@ CALLS = [
 @pytest.fixture
 def traded(stepped):
     """An account with trades and orders of every kind, and OANDA's client."""
-    context = v20.Context("127.0.0.1", stepped.port, ssl=False, token="any", poll_timeout=5)
+    context = v20.Context("127.0.0.1", stepped.port, ssl=False, token="any", poll_timeout=60)
     account, order = stepped.account_id, context.order
     order.market(account, instrument="EUR_USD", units=100)
     order.limit(account, **LIMIT, clientExtensions={"id": "limit"})
