@@ -279,7 +279,7 @@ class LiveStore:
             self._lose(f"stalled for {stalled.total_seconds():.0f} s")
             self._behind = list(self._feeds)
             self._read_missed(now)
-        self._awake_at = now
+        self._awake_at = self._trader.awake_at = now
 
     def _read_missed(self, now: datetime, *, patient: bool = True) -> None:
         """Read what the feeds missed; where it cannot be read, patiently try again later."""

@@ -35,6 +35,9 @@ ENTRY_LIFETIME = timedelta(seconds=10)
 APPROVAL = timedelta(seconds=2)
 """How old an approval may be when its order leaves: what froze in between is asked about again."""
 
+KNOWN = timedelta(seconds=5)
+"""How old what a step was decided on may be when one more of its orders is asked about."""
+
 CLOCK_MARGIN = QUARANTINE - ENTRY_LIFETIME - Limits().price_age
 """What a quarantine lasts beyond the longest life of an entry at the broker."""
 
@@ -99,7 +102,8 @@ class Trader:
     """Trades one account. ``publish`` takes events; ``told`` hears every transaction, once.
 
     ``look_again`` finds out what was ordered meanwhile, before an order that was held back is
-    asked about again; it raises where that cannot be found out.
+    asked about again; it raises where that cannot be found out. ``awake_at`` is when the loop last
+    looked at what came, if it says so: it sleeps unnoticed in the middle of a step.
     """
 
     def __init__(
@@ -116,6 +120,8 @@ class Trader:
     ) -> None:
         self.account = account
         self.look_again: Callable[[], None] = lambda: None
+        self.awake_at: datetime | None = None
+        self._looked_at = clock.now()
         self._clock = clock
         self._lease = lease
         self._approved_at = clock.elapsed()
@@ -192,7 +198,10 @@ class Trader:
         """Ask the rules and send; where it was held back, look again, and ask them again."""
         began = self._clock.elapsed()
         for attempt in count(1):
+            over = self._looked_after_a_sleep(intent)
             context = self.context()
+            if over:
+                return self._sent(intent, self.protocol.withdraw(intent.key, over), context.now)
             denied = check(intent, context)
             if denied is not None:
                 self.protocol.withdraw(intent.key, f"{denied.code}: {denied.detail}")
@@ -205,7 +214,7 @@ class Trader:
             if verdict.fate is not Fate.HELD:
                 return self._sent(ready, verdict, context.now)
             self.ledger.withdraw(ready.key)
-            over = self._over(intent, began, attempt) or self._looked_again(intent, verdict)
+            over = self._over(intent, began, attempt) or self._looked_again(intent, verdict.detail)
             if over:
                 return self._sent(ready, self.protocol.withdraw(ready.key, over), context.now)
         raise AssertionError("attempts are counted")
@@ -219,10 +228,22 @@ class Trader:
             return ""
         return f"held back for {waited:.1f} s: what it was decided on is over"
 
-    def _looked_again(self, intent: OrderIntent, held: Verdict) -> str:
+    def _looked_after_a_sleep(self, intent: OrderIntent) -> str:
+        """As :meth:`_looked_again`, where the step has taken so long that it knows too little."""
+        now = self._clock.now()
+        age = now - (self.awake_at or now)
+        detail = f"its step began {age.total_seconds():.1f} s ago"
+        if age > ENTRY_LIFETIME and not intent.reduce_only:
+            return f"{detail}: what it was decided on is over"
+        if age <= KNOWN or now - self._looked_at <= KNOWN:
+            return ""
+        self._looked_at = now
+        return self._looked_again(intent, detail)
+
+    def _looked_again(self, intent: OrderIntent, why: str) -> str:
         """Find out what has happened since an approval; return why that cannot be, or nothing."""
         self.tell(
-            "HELD_BACK", held.detail, "warning",
+            "HELD_BACK", why, "warning",
             order_key=intent.key, strategy=intent.strategy, instrument=intent.instrument,
         )  # fmt: skip
         try:
@@ -340,15 +361,9 @@ class Trader:
 
     def _sent(self, intent: OrderIntent, verdict: Verdict, now: datetime) -> Verdict:
         if verdict.fate not in (Fate.REPEATED, Fate.BLOCKED):
-            self._recent.append(
-                Sent(
-                    now,
-                    intent.strategy,
-                    intent.instrument,
-                    intent.signed_units,
-                    intent.reduce_only,
-                )
-            )
+            units = intent.signed_units
+            sent = Sent(now, intent.strategy, intent.instrument, units, intent.reduce_only)
+            self._recent.append(sent)
         if verdict.fate is not Fate.PLACED:
             self.tell(
                 verdict.fate,

@@ -36,7 +36,14 @@ def test_a_seed_replays_exactly():
     assert run_suspended(7) == run_suspended(7)
 
 
-def test_who_slept_too_briefly_to_know_it_hears_of_the_flattening_within_a_second():
-    outcome = run_suspended(87)
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(87, id="too briefly to know it: it hears of the flattening within a second"),
+        pytest.param(107, id="between two orders of one step: it looks again before the second"),
+    ],
+)
+def test_who_slept_while_the_account_was_flattened_sends_nothing(seed):
+    outcome = run_suspended(seed)
     assert outcome.problems == []
     assert (outcome.figures["slept"], outcome.figures["flattened"]) == (1, 1)

@@ -7,7 +7,7 @@ import pytest
 
 from mbats.live.orders.ports import HeldBackError, NotHeldError
 from mbats.live.orders.protocol import Fate
-from mbats.live.trader import APPROVAL, ENTRY_LIFETIME, Account, Trader
+from mbats.live.trader import APPROVAL, ENTRY_LIFETIME, KNOWN, Account, Trader
 from mbats.trading.order import OrderType, Role
 from mbats.trading.risk.context import Limits, Quote, TradingState
 from mbats.trading.risk.rules import Denial
@@ -260,3 +260,68 @@ def test_a_first_start_that_was_killed_after_its_lease_was_regained_starts_again
     life.journal.append({"record": "lease", "fencing": 2, "detail": ""})
     assert life.start().book.positions() == {}
     assert life.clock.now() == START
+
+
+# A process that sleeps between two orders of one step.
+
+
+@pytest.fixture
+def asleep(desk):
+    """Return what lets the desk sleep after its step has begun; prices are known when it wakes."""
+    desk.clock.advance(60)
+    desk.quote()
+    desk.trader.awake_at = desk.clock.now()
+
+    def sleep(span):
+        desk.clock.advance(span.total_seconds())
+        desk.quote()
+
+    return sleep
+
+
+SOON = timedelta(seconds=0.1)
+
+
+def test_a_step_that_slept_looks_again_once_before_its_next_order(desk, asleep):
+    asleep(KNOWN + SOON)
+    assert desk.trader.submit(intent(1)).fate is Fate.PLACED
+    assert desk.trader.submit(intent(2)).fate is Fate.PLACED
+    assert (desk.looks, desk.codes()) == (1, ["HELD_BACK"])
+
+
+def test_a_step_that_took_its_time_and_no_more_does_not(desk, asleep):
+    asleep(KNOWN)
+    assert desk.trader.submit(intent()).fate is Fate.PLACED
+    assert (desk.looks, desk.codes()) == (0, [])
+
+
+def test_a_halt_that_came_while_the_step_slept_is_seen_before_its_next_order(desk, asleep):
+    asleep(KNOWN + SOON)
+    desk.trader.look_again = lambda: setattr(desk.trader, "state", TradingState.HALTED)
+    assert desk.trader.submit(intent()).code == "KILL_SWITCH"
+    assert (desk.arrived, list(desk.journal.records())) == ([], [])
+
+
+def test_an_entry_of_a_step_that_slept_for_longer_than_it_would_have_lived_is_given_up(
+    desk, asleep
+):
+    asleep(ENTRY_LIFETIME + SOON)
+    verdict = desk.trader.submit(intent(1))
+    assert (verdict.fate, desk.arrived) == (Fate.NOT_PLACED, [])
+    assert "what it was decided on is over" in verdict.detail
+    assert desk.trader.submit(intent(2)).fate is Fate.NOT_PLACED
+
+
+def test_an_exit_of_such_a_step_looks_again_and_goes(desk, asleep):
+    desk.trader.submit(intent(1))
+    asleep(ENTRY_LIFETIME + SOON)
+    assert desk.trader.submit(exit_of()).fate is Fate.PLACED
+    assert (desk.looks, len(desk.arrived)) == (1, 2)
+
+
+def test_after_a_sleep_nothing_goes_while_what_happened_cannot_be_read(desk, asleep):
+    asleep(KNOWN + SOON)
+    desk.broker.unreachable = True
+    verdict = desk.trader.submit(intent())
+    assert (verdict.fate, desk.arrived) == (Fate.NOT_PLACED, [])
+    assert "cannot be read" in verdict.detail
