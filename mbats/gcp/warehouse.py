@@ -40,7 +40,7 @@ READ_RETRY = Retry(
     ),
     initial=1.0,
     maximum=60.0,
-    timeout=PATIENCE_S,
+    timeout=1800.0,
 )
 
 Result = TypeVar("Result")
