@@ -1,9 +1,5 @@
 """A sweep in tasks over the emulators: what a task leaves, who gathers it, and who dies when."""
 
-import signal
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,9 +13,9 @@ from mbats.gcp.sweep_results import TaskResults, TasksResults, packed, unpacked
 from tests.backtest.memory import MemoryStore
 from tests.backtest.sweeping import NOW, market, request
 from tests.gcp.gathering import TASKS, task_of
-from tests.gcp.test_sweep_store import expected, member, stored
+from tests.gcp.test_sweep_store import expected, kill_in, member, stored
 
-CHECKOUT = Path(__file__).parents[2]
+pytestmark = pytest.mark.emulators
 
 
 def test_a_file_of_results_holds_what_was_put_in():
@@ -29,9 +25,6 @@ def test_a_file_of_results_holds_what_was_put_in():
         for name in RESULT_TABLES:
             assert after.tables[name].equals(before.tables[name]), name
             assert after.tables[name].schema.equals(before.tables[name].schema), name
-
-
-pytestmark = pytest.mark.emulators
 
 
 @pytest.fixture
@@ -161,16 +154,8 @@ def test_one_of_many_tasks_changes_no_table():
 def test_a_gathering_killed_anywhere_and_done_again_stores_the_sweep_once(desk, sweep_id, after):
     for task in range(TASKS):
         task_of(desk, sweep_id, task)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.gcp.gathering", desk.settings.model_dump_json(), sweep_id,
-         str(after)],
-        cwd=CHECKOUT, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == -signal.SIGKILL, done.stderr
     whole = expected(sweep_id)
-    for run_id, (run, tables) in stored(desk, sweep_id).items():
-        rows = sum(map(len, tables.values()))
-        assert (tables == whole[run_id]) if run["status"] == "done" else rows == 0
+    kill_in("tests.gcp.gathering", desk, sweep_id, after, whole)
     gathered = gather(desk, request("period=3:10:1", id=sweep_id, tasks=TASKS))
     assert (gathered.lost, gathered.missing, gathered.failed) == ([], [], {})
     found = stored(desk, sweep_id)
