@@ -84,12 +84,16 @@ with desk_dag(
             items=PAIR,
             description="name=a,b,c or name=low:high:step, one a line",
         ),
-        # They write one after another: more would wait for each other longer than they play.
-        "tasks": Param(10, type="integer", minimum=1, maximum=1_000, description="in parallel"),
+        # As many as Cloud Run starts in one execution.
+        "tasks": Param(10, type="integer", minimum=1, maximum=10_000, description="in parallel"),
     },
 ) as sweep:
     run_job(
         "sweep",
         lambda day, form: form_command("sweep", form, OPTIONS),
         tasks=lambda form: form["tasks"],
+        gather=lambda day, form: [
+            *form_command("sweep", form, OPTIONS),
+            *("--tasks", str(form["tasks"]), "--gather"),
+        ],
     )

@@ -35,7 +35,7 @@ module "buckets" {
     {
       build   = { versioning = false, expire_days = 30 }
       control = {}
-      data    = {}
+      data    = { expire_days = 30, expire_prefixes = ["sweeps/"] } # gathered by then
       models  = {}
       reports = {}
       state   = { keep_versions = 20 }

@@ -11,6 +11,7 @@ locals {
       { bucket = "build", account = "build", role = "roles/storage.objectUser" }, # reads sources, leaves lists of contents
       { bucket = "control", account = "fn-control-file", role = "roles/storage.objectUser" },
       { bucket = "data", account = "backtest", role = "roles/storage.objectViewer" },
+      { bucket = "data", account = "backtest", role = "roles/storage.objectUser", prefix = "sweeps/" }, # what tasks leave to be gathered
       { bucket = "data", account = "download", role = "roles/storage.objectUser" },
       { bucket = "data", account = "fn-control-file", role = "roles/storage.objectCreator", prefix = "dead-letters/" },
       { bucket = "data", account = "fn-dead-letter", role = "roles/storage.objectCreator", prefix = "dead-letters/" },

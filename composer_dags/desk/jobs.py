@@ -3,7 +3,8 @@
 A DAG never computes. `plan` decides whether there is work and which command line it is; `run` is
 Google's own operator and waits in the triggerer; `settle`, a teardown, cancels an execution that
 still runs when its task is over: one that was marked as failed, for the operator cancels nothing.
-A task that is cleared cancels its own earlier execution before it starts another.
+A task that is cleared cancels its own earlier execution before it starts another. What the tasks of
+an execution left, `gather` stores by one more, whatever became of them: the run ends as it does.
 
 Every execution carries `DESK_RUN`, the DAG and its session. Airflow does not retry: Cloud Run does
 (`retries` in containers/jobs.yaml), and what a job writes it writes by key.
@@ -85,12 +86,14 @@ def run_job(
     *,
     poll_seconds: float = 10,
     tasks: Callable[[dict], int] | None = None,
+    gather: Arguments | None = None,
 ) -> CloudRunExecuteJobOperator:
     """Add the tasks that run ``job``, once a session; return the one that runs it.
 
     ``arguments`` makes the command line from the session and the run's parameters, ``tasks`` the
-    number of parallel tasks. ``session`` says which session a run is for, or why there is none;
-    without it every run stands for itself.
+    number of parallel tasks, ``gather`` the command line that the same job is run with after them.
+    ``session`` says which session a run is for, or why there is none; without it every run stands
+    for itself.
     """
 
     @task(task_id="plan")
@@ -100,27 +103,40 @@ def run_job(
         with decisions():
             day = due(session, context) if session else datetime.now(NEW_YORK).date()
             key = f"{dag_run.dag_id}/{day if session else dag_run.run_id}"
-            overrides = overrides_of(key, day, arguments(day, params))
-        return overrides | ({"task_count": tasks(params)} if tasks else {})
+            planned = {"run": overrides_of(key, day, arguments(day, params))}
+            if tasks:
+                planned["run"]["task_count"] = tasks(params)
+            if gather:
+                planned["gather"] = overrides_of(key, day, gather(day, params))
+        return planned
 
     planned = plan()
-    run = CloudRunExecuteJobOperator(
-        task_id="run",
-        project_id=PROJECT,
-        region=REGION,
-        job_name=job,
-        overrides=planned,
-        deferrable=True,
-        polling_period_seconds=poll_seconds,
-        pre_execute=lambda context: cancel(job, key_in(context["task"].overrides)),
-    )
+
+    def execution(task_id: str, **more) -> CloudRunExecuteJobOperator:
+        return CloudRunExecuteJobOperator(
+            task_id=task_id,
+            project_id=PROJECT,
+            region=REGION,
+            job_name=job,
+            overrides=planned[task_id],
+            deferrable=True,
+            polling_period_seconds=poll_seconds,
+            pre_execute=lambda context: cancel(job, key_in(context["task"].overrides)),
+            **more,
+        )
 
     @task(task_id="settle", on_failure_callback=failed)
     def settle(overrides: dict | None) -> None:
         if overrides:
             cancel(job, key_in(overrides))
 
-    run >> settle(planned).as_teardown()
+    run = execution("run")
+    last = run
+    if gather:
+        # What was planned is gathered though tasks failed; where nothing was, nothing is.
+        last = execution("gather", trigger_rule="all_done_min_one_success")
+        run >> last
+    last >> settle(planned["run"]).as_teardown()
     return run
 
 

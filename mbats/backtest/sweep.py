@@ -3,7 +3,8 @@
 The run id of a member follows from what it is: the sweep, its strategy, parameters, data, money,
 costs and code. So a task that is retried, or two that do the same work, add nothing, and what is
 stored is not played again. Members are written in batches, each run whole or not at all; one that
-fails is recorded as failed, and the others go on.
+fails is recorded as failed, and the others go on. What many tasks write,
+:mod:`mbats.backtest.gathering` brings together.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from mbats.backtest.engine import BacktestSpec, Identity, parameters_of, run_row
 from mbats.backtest.executor import Executor, Member
@@ -29,11 +30,12 @@ BATCH_MEMBERS = 200
 BATCH_ROWS = 1_000_000
 BATCH_AGE = timedelta(minutes=1)
 MOST_TASKS_COUNTED = 30
-"""Of N tasks each writes N times less often, so that together they write as often as one; but a
-task that dies has half an hour of work to do again at the most.
+"""Of N tasks each writes N times less often, so that who gathers finds few objects; but a task that
+dies has half an hour of work to do again at the most.
 """
 
 Keep = Literal["figures", "trades", "all"]
+Item = TypeVar("Item")
 
 KEPT: Mapping[Keep, frozenset[str]] = {
     "figures": frozenset({"performance"}),
@@ -67,7 +69,7 @@ _IDENTITY = (
 
 
 class SweepStore(Protocol):
-    """The risk store, as sweeps see it."""
+    """The risk store, as sweeps see it; or where one of many tasks leaves its members."""
 
     def done(self, sweep_id: str) -> Collection[str]:
         """Return the run ids of a sweep's members that are stored and done."""
@@ -117,6 +119,10 @@ class SweepRequest:
             for given in self.sets
         ]
 
+    def share_of(self, members: Sequence[Item]) -> Sequence[Item]:
+        """Return those of a sweep's members that are this task's."""
+        return members[self.task :: self.tasks]
+
 
 @dataclass(frozen=True)
 class Swept:
@@ -150,7 +156,7 @@ def sweep(
     sweep_id = request.id or sweep_id_of(request)
     loaded = load_inputs(market, *inputs)
     members = list(_members(request, loaded, sweep_id, now()).values())
-    share = members[request.task :: request.tasks]
+    share = request.share_of(members)
     done = set(store.done(sweep_id))
     waiting = [member for member in share if member.run["run_id"] not in done]
     before = len(share) - len(waiting)

@@ -9,6 +9,7 @@ import typer
 
 from mbats.cli import backtest_options as options
 from mbats.cli import context
+from mbats.cli.gathering import FAILURES_SHOWN, gather
 from mbats.cli.output import JsonFlag, emit_json, errors, progress
 from mbats.cli.ranking import ranking_document, ranking_of, show_ranking
 from mbats.errors import RunFailedError
@@ -16,8 +17,6 @@ from mbats.errors import RunFailedError
 if TYPE_CHECKING:
     from mbats.backtest.ranking import Ranking
     from mbats.backtest.sweep import SweepRequest, Swept
-
-FAILURES_SHOWN = 5
 
 app = typer.Typer()
 
@@ -60,16 +59,22 @@ def sweep(
         str | None,
         typer.Option("--id", help="name of the sweep; follows from the question if none"),
     ] = None,
+    gathers: Annotated[
+        bool,
+        typer.Option("--gather", help="play nothing: store what the --tasks tasks have left"),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run strategies with every parameter set; store each as a run, show the best.
 
-    Run again, or in many tasks, it plays only what is not stored. The best in sample is not the
-    best to trade: the table says how much of it is chance.
+    Run again, or in many tasks, it plays only what is not stored. Tasks leave their members in the
+    data bucket until --gather. The best in sample is not the best to trade: the table says how
+    much of it is chance.
     """
     from mbats.backtest.assumptions import Costs
     from mbats.backtest.engine import BacktestSpec
     from mbats.backtest.grid import parameter_sets
+    from mbats.backtest.ranking import rank
     from mbats.backtest.session import BacktestRequest
     from mbats.backtest.sweep import SweepRequest, keep_of
     from mbats.strategy.loading import load_strategies
@@ -92,28 +97,28 @@ def sweep(
     )
     every = parameter_sets(param or [], sets)
     request = SweepRequest(asked, every, sweep_id, keep_of(keep), task, tasks)
-    _run(request, jobs, by, top, as_json)
+    rank([], {}, by)  # a figure that there is not must be told before the work
+    if gathers:
+        gather(request, by, top, as_json)
+    else:
+        _run(request, jobs, by, top, as_json)
 
 
 def _run(request: "SweepRequest", jobs: int, by: str, top: int, as_json: bool) -> None:
     from mbats.backtest.executor import Interpreter
-    from mbats.backtest.ranking import rank
-    from mbats.backtest.sweep import sweep as run_sweep
-    from mbats.desk import Desk
+    from mbats.desk import Desk, sweeps
 
-    rank([], {}, by)  # a figure that there is not must be told before the work
     with Desk(context.settings()) as desk:
         with progress(quiet=as_json) as bar:
             line = bar.add_task("Sweep", total=None)
-            swept = run_sweep(
+            swept = sweeps.play(
+                desk,
                 request,
-                desk.security_master,
-                desk.risk_store,
                 Interpreter(jobs),
                 now=partial(datetime.now, UTC),
                 progress=lambda done, of: bar.update(line, completed=done, total=of),
             )
-        # One of many tasks leaves the ranking to who asks when all are done.
+        # One of many tasks leaves the ranking to who gathers.
         alone = request.tasks == 1
         ranking = ranking_of(desk.risk_store, swept.sweep_id, by, top) if alone else None
     if as_json:
@@ -122,9 +127,11 @@ def _run(request: "SweepRequest", jobs: int, by: str, top: int, as_json: bool) -
         if ranking is not None:
             show_ranking(ranking)
         said = f"{swept.played} played, {swept.stored_before} stored before"
+        more = f"All: mbats runs list --sweep {swept.sweep_id}"
         errors.print(
             f"Sweep {swept.sweep_id}: task {request.task} of {request.tasks} has {swept.share} of "
-            f"{len(swept.members)} members: {said}. All: mbats runs list --sweep {swept.sweep_id}",
+            f"{len(swept.members)} members: {said}. "
+            + (more if alone else f"When all have ended: --tasks {request.tasks} --gather"),
             markup=False,
             soft_wrap=True,
         )

@@ -1,4 +1,5 @@
 """Two writers of one table: BigQuery cancels one, which has then done nothing, and asks again.
+So does who finds the project's queue of queries full.
 
 A transaction that changes rows of a table cancels every other that would, at once: nobody stands
 in a line. So each waits a random while, up to a longest one, and tries again; of many that wait
@@ -19,12 +20,14 @@ from mbats.errors import NotReadyError
 PATIENCE_S = 900.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 
-_SIGNS = (
-    "could not serialize access",
-    "due to concurrent update",
-    "too many dml statements outstanding",  # 20 may wait for a table
-    "failed to commit ducklake transaction",  # the local BigQuery's word for it
-)
+_WRITING, _ASKING = "kept writing the same table", "filled the project's queue of queries"
+_SIGNS = {
+    "could not serialize access": _WRITING,
+    "due to concurrent update": _WRITING,
+    "too many dml statements outstanding": _WRITING,  # 20 may wait for a table
+    "failed to commit ducklake transaction": _WRITING,  # the local BigQuery's word for it
+    "max number of jobs that can be queued": _ASKING,  # 1,000 a project and region
+}
 
 Result = TypeVar("Result")
 
@@ -49,7 +52,7 @@ class Contention:
             try:
                 return work()
             except GoogleAPICallError as error:
-                if not _is_contention(error):
+                if not _others_did(error):
                     raise
                 if self.clock() + pause - begun > patience_s:
                     raise _given_up(error, tries, patience_s) from error
@@ -64,14 +67,15 @@ class Contention:
             longest = min(2 * longest, LONGEST_PAUSE_S)
 
 
-def _is_contention(error: GoogleAPICallError) -> bool:
+def _others_did(error: GoogleAPICallError) -> str:
+    """Return what others did that stood in the way, or an empty text."""
     text = str(error).lower()
-    return any(sign in text for sign in _SIGNS)
+    return next((what for sign, what in _SIGNS.items() if sign in text), "")
 
 
 def _given_up(error: GoogleAPICallError, tries: int, patience_s: float) -> NotReadyError:
     return NotReadyError(
-        f"Others have kept writing the same table for {patience_s / 60:g} minutes.",
+        f"Others have {_others_did(error)} for {patience_s / 60:g} minutes.",
         tried=[f"{tries} times: {error.message}"],
-        mend="run it again, nothing of this write is stored; and give a sweep fewer tasks",
+        mend="run it again when they have ended: nothing of this is stored",
     )

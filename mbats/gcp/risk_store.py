@@ -24,7 +24,7 @@ CLOCK_SLACK = timedelta(minutes=1)  # start times of processes are counted from 
 ABANDONED = "Abandoned: "
 CANDIDATES_SHOWN = 10
 FINISH_TRIES = 5
-SWEEP_PATIENCE_S = 3 * 3600.0  # the tasks of a sweep write the same tables, one at a time
+SWEEP_PATIENCE_S = 3 * 3600.0  # sweeps write the same tables, one at a time
 
 # Hosts whose name says nothing about where a process number counts: every container has one.
 _ANONYMOUS_HOSTS = ("localhost", "")
@@ -137,7 +137,8 @@ class RiskStore:
         """
         mine = {"host": this_process(), "deadline_at": self._now() + RUN_LIFE}
         rows = [{**mine, **result.run} for result in results]
-        claims = [{**row, "status": "running", "error": None, "ended_at": None} for row in rows]
+        claim = {**mine, "status": "running", "error": None, "ended_at": None}
+        claims = [{**row, **claim} for row in rows]
         self._warehouse.merge(
             self._schema,
             table_of(self._schema, claims),
@@ -163,12 +164,13 @@ class RiskStore:
         )
 
     def done(self, sweep_id: str) -> set[str]:
-        """Return the run ids of a sweep's members that are done."""
-        sql = (
-            f"SELECT `run_id` FROM {self._table} "
-            "WHERE `parent_run_id` = @sweep_id AND `status` = 'done'"
-        )
-        return {row["run_id"] for row in self._warehouse.query(sql, {"sweep_id": sweep_id})}
+        """Return the run ids of a sweep's members that are done.
+
+        Read, and not by a query: every task of a sweep does so, and BigQuery queues 1,000 of those.
+        """
+        where = {"parent_run_id": sweep_id, "status": "done"}
+        found = self._warehouse.read(self._schema, where, columns=["run_id"])
+        return set(found.column("run_id").to_pylist())
 
     def members(self, sweep_id: str) -> list[Mapping[str, Any]]:
         """Return the runs of a sweep, in order of their run ids."""

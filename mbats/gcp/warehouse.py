@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 from google.api_core import exceptions
+from google.api_core.retry import Retry, if_exception_type
 from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 
@@ -29,6 +30,17 @@ from mbats.schemas import TableSchema
 
 READ_STREAMS = 4
 STAGING_TRIES = 3
+
+# The tasks of a sweep begin together and each asks for its bars: more than Google lets a project
+# ask for in a minute, and who is refused asks again.
+READ_RETRY = Retry(
+    if_exception_type(
+        exceptions.ResourceExhausted, exceptions.ServiceUnavailable, exceptions.DeadlineExceeded
+    ),
+    initial=1.0,
+    maximum=60.0,
+    timeout=1800.0,
+)
 
 Result = TypeVar("Result")
 
@@ -135,8 +147,11 @@ class Warehouse:
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Run ``sql`` and return its rows: for small answers; bars are read by :meth:`read`."""
+        config = _parameters(parameters or {})
         with speaking("Query"):
-            found = self.client.query_and_wait(sql, job_config=_parameters(parameters or {}))
+            found = self._contention.outlast(
+                lambda: self.client.query_and_wait(sql, job_config=config)
+            )
             return [dict(row.items()) for row in found]
 
     def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> int:
@@ -169,7 +184,7 @@ class Warehouse:
                     ),
                 ),
                 max_stream_count=READ_STREAMS,
-                **self._patience(),
+                retry=None if self._local else READ_RETRY,
             )
             parts = self._streams(session)
         found = [part.select(chosen).cast(target) for part in parts if part.num_rows]

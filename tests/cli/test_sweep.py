@@ -42,11 +42,19 @@ def test_tasks_make_one_sweep_that_lists_its_best_and_is_not_made_twice(mbats, t
     told("data", "load", "--vendor", "ecb", "--instruments", "EUR_USD")
     common = ("sma_reversal", "--instruments", "EUR_USD", "--param", "period=10:40:10")
     first = told("sweep", *common, "--task", "0", "--tasks", "2")
+    early = mbats("sweep", *common, "--tasks", "2", "--gather")
+    assert isinstance(early.exception, RunFailedError)
+    assert "1 of 2 tasks have not ended" in early.exception.cause
+    assert early.exception.tried == ("tasks 1",)
+    assert [json.loads(early.stdout)[k] for k in ("stored", "trials", "lost")] == [2, 2, [1]]
     second = told("sweep", *common, "--task", "1", "--tasks", "2")
+    gathered = told("sweep", *common, "--tasks", "2", "--gather")
     whole = told("sweep", *common)
     assert [first[k] for k in ("members", "share", "played")] == [4, 2, 2]
     assert [second[k] for k in ("share", "played")] == [2, 2]
     assert "best" not in second
+    assert [gathered[k] for k in ("stored", "stored_before", "lost", "trials")] == [2, 2, [], 4]
+    assert gathered["best"] == whole["best"]
     assert [whole[k] for k in ("share", "played", "stored_before", "trials")] == [4, 0, 4, 4]
     assert first["sweep"] == whole["sweep"]
     sharpes = [row["sharpe"] for row in whole["best"]]
@@ -73,6 +81,12 @@ def test_tasks_make_one_sweep_that_lists_its_best_and_is_not_made_twice(mbats, t
     assert "1 of 2 members failed" in broken.exception.cause
     assert "ZeroDivisionError: no more" in broken.exception.tried[0]
     assert json.loads(broken.stdout)["trials"] == 1
+    words = ("sweep", str(tmp_path / "moody.py"), *common[1:3], "--param", "mood=good,bad,fine")
+    mbats(*words, "--tasks", "2")
+    mbats(*words, "--tasks", "2", "--task", "1")
+    broken = mbats(*words, "--tasks", "2", "--gather")
+    assert broken.exception.cause == "1 of 3 members failed; the others are stored."
+    assert "ZeroDivisionError: no more" in broken.exception.tried[0]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,10 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
+from dags.floor import Floor
+from dags.world import CloudRun
 
+from mbats import schemas
 from mbats.gcp.connection import subscriber_client
 from mbats.gcp.messages import RISK_EVENTS, decode_event
 from mbats.market.session import FX
@@ -18,6 +21,25 @@ ROWS = f"""\
 sma_reversal,practice,"EUR_USD,USD_JPY",,{ACCOUNT},period=20
 rsi_stochastic,practice,GBP_USD,,{ACCOUNT},"rsi_low=35,rsi_high=65"
 """
+MORTAL = '''
+import os
+from pathlib import Path
+
+import backtrader as bt
+
+
+class Mortal(bt.Strategy):
+    """Its process is killed where it is task 1 and the file says so."""
+
+    params = (("day", 1),)
+
+    def next(self):
+        broken = Path(__file__).with_name("broken").exists()
+        if broken and os.environ["CLOUD_RUN_TASK_INDEX"] == "1":
+            os.kill(os.getpid(), 9)
+        if len(self) == self.p.day:
+            self.buy()
+'''
 WELL = {"plan": "success", "run": "success", "settle": "success"}
 
 
@@ -77,6 +99,41 @@ def test_cloud_run_killed_in_an_execution_fails_the_dag_and_a_rerun_doubles_noth
     for name in several["instruments"].split(","):
         starts = desk.security_master.bars(name, "D", "ecb").column("start").to_pylist()
         assert len(starts) == len(set(starts)) > 6_000, name
+
+
+def test_a_lost_task_fails_a_sweep_whose_other_members_are_stored(
+    start_inside, dag_folder, desk, tmp_path
+):
+    (tmp_path / "strategies").mkdir()
+    (tmp_path / "strategies" / "mortal.py").write_text(MORTAL)
+    (tmp_path / "strategies" / "broken").touch()
+    Floor(desk, None, None).load("EUR_USD")
+    form = {
+        "strategy": "mortal", "instruments": "EUR_USD", "from": "2025-01-01",
+        "param": ["day=1:7:1"], "tasks": 3,
+    }  # fmt: skip
+    cloud_run = CloudRun(tmp_path / "cloud-run", desk.settings, tmp_path)
+    airflow = start_inside("run.py", dag_folder(None), **cloud_run.airflow())
+    try:
+        lost = airflow.run("sweep", form)
+        assert lost["state"] == "failed"
+        assert lost["tasks"] == WELL | {"run": "failed", "gather": "failed"}
+        assert stored_days(desk) == [1, 3, 4, 6, 7]  # without those of task 1
+        (tmp_path / "strategies" / "broken").unlink()
+        again = airflow.run("sweep", form)
+        assert again["tasks"] == WELL | {"gather": "success"}, again["log"][-4000:]
+        assert stored_days(desk) == [1, 2, 3, 4, 5, 6, 7]
+    finally:
+        airflow.kill()
+        airflow.wait()
+        cloud_run.close()
+
+
+def stored_days(desk):
+    """The parameter of each member of sweeps of `mortal` that is done."""
+    target = desk.warehouse.target(schemas.table("risk", "run"))
+    sql = f"SELECT * FROM `{target}` WHERE kind = 'sweep' AND status = 'done'"
+    return sorted(row["parameters"]["day"] for row in desk.warehouse.query(sql))
 
 
 def test_a_failure_is_told_once_as_a_risk_event(run_dag, desk, listening):

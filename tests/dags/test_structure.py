@@ -74,11 +74,22 @@ def test_a_dag_plans_runs_its_job_and_settles(dags, dag_id):
     dag = dags[dag_id]
     assert (dag["file"], dag["schedule"]) == (file, schedule)
     plan, run, settle = (dag["tasks"][name] for name in ("plan", "run", "settle"))
-    assert len(dag["tasks"]) == 3
-    assert (run["type"], run["job"], run["deferrable"]) == ("CloudRunExecuteJobOperator", job, True)
-    assert (run["project"], run["region"]) == ("mbats-test", "europe-west1")
-    assert (plan["after"], run["after"], settle["after"]) == ([], ["plan"], ["plan", "run"])
+    gather = [dag["tasks"]["gather"]] if dag_id == "sweep" else []
+    assert len(dag["tasks"]) == 3 + len(gather)
+    for each in (run, *gather):
+        assert (each["type"], each["job"]) == ("CloudRunExecuteJobOperator", job)
+        assert (each["project"], each["region"]) == ("mbats-test", "europe-west1")
+        assert each["deferrable"]
+    last = "gather" if gather else "run"
+    assert (plan["after"], run["after"], settle["after"]) == ([], ["plan"], sorted(["plan", last]))
     assert [plan["teardown"], run["teardown"], settle["teardown"]] == [False, False, True]
+
+
+def test_what_tasks_left_is_gathered_whatever_became_of_them(dags):
+    gather = dags["sweep"]["tasks"]["gather"]
+    assert gather["after"] == ["plan", "run"]
+    assert gather["rule"] == "all_done_min_one_success"
+    assert not gather["teardown"]  # a run ends as its gathering does
 
 
 def test_every_dag_keeps_new_york_time_runs_once_at_a_time_and_never_catches_up(dags):
@@ -111,7 +122,7 @@ def test_the_forms_are_typed(dags):
     assert form["granularity"]["enum"] == ["D", "M1", "D,M1"]
     assert (form["cash"]["type"], form["cash"]["exclusiveMinimum"]) == ("number", 0)
     assert form["from"]["format"] == "date"
-    assert dags["sweep"]["params"]["tasks"]["maximum"] == 1_000
+    assert dags["sweep"]["params"]["tasks"]["maximum"] == 10_000
 
 
 def test_a_second_row_of_an_account_watches_the_first(dags):

@@ -26,6 +26,10 @@ QUEUE_FULL = (
     "Resources exceeded during query execution: Too many DML statements outstanding against "
     "table fx:risk.run, limit is 20."
 )
+QUEUED = (
+    "Quota exceeded: Your project and region exceeded quota for max number of jobs that can be "
+    "queued per project."
+)
 
 
 class Clock:
@@ -47,12 +51,14 @@ def refusal(said):
 
 
 class BigQuery:
-    """A client whose queries are refused in these words, one after another, then done."""
+    """A client whose changes are refused in these words, one after another, then done; its
+    questions ``queued`` times.
+    """
 
     project, location = "fx", "EU"
 
-    def __init__(self, *words):
-        self._words, self.scripts = list(words), []
+    def __init__(self, *words, queued=0):
+        self._words, self._queued, self.scripts = list(words), queued, []
 
     def query(self, sql, job_config):
         values = {each.name: getattr(each, "value", None) for each in job_config.query_parameters}
@@ -67,6 +73,9 @@ class BigQuery:
         return SimpleNamespace(result=result, dml_stats=stats)
 
     def query_and_wait(self, sql, job_config):
+        if self._queued:
+            self._queued -= 1
+            raise refusal(QUEUED)
         return []
 
     def get_job(self, job_id, location):
@@ -129,7 +138,16 @@ def test_patience_ends_and_says_what_to_do():
         warehouse.write_all(one_row())
     assert 800 < clock.now <= 900
     assert f"{len(client.scripts)} times: {ABORTED}" in error.value.tried[0]
-    assert "fewer tasks" in error.value.mend
+    assert "nothing of this is stored" in error.value.mend
+
+
+def test_a_query_outlasts_a_full_queue_and_then_says_so():
+    warehouse, clock = opened(BigQuery(queued=2))
+    assert warehouse.query("SELECT 1") == []
+    assert clock.slept == [0.5, 1.0]
+    warehouse, _ = opened(BigQuery(queued=1_000))
+    with pytest.raises(NotReadyError, match="filled the project's queue of queries for 15 min"):
+        warehouse.query("SELECT 1")
 
 
 def test_another_refusal_is_not_repeated():
@@ -140,7 +158,7 @@ def test_another_refusal_is_not_repeated():
     assert (len(client.scripts), clock.slept) == (1, [])
 
 
-def test_a_task_of_a_sweep_waits_longer_than_a_person_would():
+def test_a_sweep_waits_longer_than_a_person_would():
     """Its claim and its results; nothing of either is sent twice once it was taken."""
     client = BigQuery(*[QUEUE_FULL] * 100, "", *[ABORTED] * 100)
     warehouse, clock = opened(client)
@@ -174,11 +192,7 @@ def ended_after(writers, seed, whole_s=12.0, alone_s=6.0):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_hundred_tasks_that_end_together_have_all_written_in_time(seed):
+def test_a_hundred_sweeps_that_end_together_have_all_written_in_time(seed):
     ended = ended_after(100, seed)
     assert len(ended) == 100
     assert ended[-1] < SWEEP_PATIENCE_S / 4
-
-
-def test_a_thousand_tasks_that_end_together_have_all_written_in_time():
-    assert ended_after(1_000, seed=1)[-1] < SWEEP_PATIENCE_S

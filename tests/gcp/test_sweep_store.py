@@ -72,6 +72,19 @@ def expected(sweep_id):
     }
 
 
+def kill_in(module, desk, sweep_id, after, whole):
+    """Run a module that dies after so many requests; what it leaves must be whole runs or none."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, desk.settings.model_dump_json(), sweep_id, str(after)],
+        cwd=CHECKOUT, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    for run_id, (run, tables) in stored(desk, sweep_id).items():
+        rows = sum(map(len, tables.values()))
+        assert run["status"] in ("done", "running", "failed")
+        assert (tables == whole[run_id]) if run["status"] == "done" else rows == 0
+
+
 def test_many_runs_are_read_as_they_were_written(desk, sweep_id):
     results = [member(sweep_id, 1), member(sweep_id, 2, "failed", error="x"), member(sweep_id, 3)]
     desk.risk_store.finish_many(results)
@@ -141,17 +154,8 @@ def test_the_same_sweep_in_two_tasks_at_once_is_there_once(desk, sweep_id):
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [3, 20, 35, 60])
 def test_a_sweep_killed_anywhere_and_run_again_equals_an_undisturbed_one(desk, sweep_id, after):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.gcp.sweeping", desk.settings.model_dump_json(), sweep_id,
-         str(after)],
-        cwd=CHECKOUT, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == -signal.SIGKILL, done.stderr
     whole = expected(sweep_id)
-    for run_id, (run, tables) in stored(desk, sweep_id).items():
-        rows = sum(map(len, tables.values()))
-        assert run["status"] in ("done", "running", "failed")
-        assert (tables == whole[run_id]) if run["status"] == "done" else rows == 0
+    kill_in("tests.gcp.sweeping", desk, sweep_id, after, whole)
     small_sweep(desk, sweep_id)
     found = stored(desk, sweep_id)
     assert {run["status"] for run, _ in found.values()} == {"done"}

@@ -6,6 +6,7 @@ import pytest
 
 from mbats import schemas
 from mbats.config import ENV_PREFIX, Settings
+from mbats.gcp.sweep_results import FOLDER
 from mbats.local import topology
 
 pytestmark = pytest.mark.slow
@@ -103,6 +104,14 @@ def test_every_table_of_the_schemas_is_planned_as_the_library_reads_it(plans):
                 assert partitioning[0]["type"] == table.time_partitioning["type"]
             else:
                 assert partitioning == [None]
+
+
+def test_of_the_data_bucket_only_what_sweeps_left_expires(plans):
+    for name, plan in plans.items():
+        (bucket,) = [r for r in plan.of("storage_bucket") if r.values["name"].endswith("-data")]
+        conditions = [rule["condition"][0] for rule in bucket.values["lifecycle_rule"]]
+        dated = [each for each in conditions if each.get("age")]
+        assert [(c["age"], c["matches_prefix"]) for c in dated] == [(30, [f"{FOLDER}/"])], name
 
 
 def test_every_mbats_variable_is_a_setting_and_buckets_have_the_names_the_library_uses(plans):

@@ -57,6 +57,7 @@ def task(each):
         "type": each.task_type,
         "after": sorted(each.upstream_task_ids),
         "teardown": each.is_teardown,
+        "rule": each.trigger_rule.value,
         "retries": each.retries,
         "deferrable": getattr(each, "deferrable", None),
         "job": getattr(each, "job_name", None),

@@ -20,8 +20,8 @@ bag = BundleDagBag(folder, bundle_path=folder, bundle_name="dags-folder")
 assert not bag.import_errors, bag.import_errors
 for dag in bag.dags.values():
     dag.deadline = []  # 3.3.1's dag.test() takes a deadline's description for its id, and breaks
-    if "run" in dag.task_dict:
-        dag.get_task("run").polling_period_seconds = POLL_SECONDS
+    for name in {"run", "gather"} & set(dag.task_dict):
+        dag.get_task(name).polling_period_seconds = POLL_SECONDS
 commands = sys.modules["desk.commands"]
 close_of = commands.close_of
 for line in sys.stdin:
