@@ -1,9 +1,9 @@
 """The streamer: from the broker's price stream to the bus, with signs of life and marked gaps.
 
 It holds a lease, so that it runs once; after a sleep it holds it again where nobody took it. It
-never waits for a consumer and never drops a tick in
-silence: what the broker's stream missed is marked on the bus for every instrument, and who builds
-bars reads them from the broker's candles instead, for no broker gives ticks of the past.
+never waits for a consumer and never drops a tick in silence: what the broker's stream missed is
+marked on the bus for every instrument, and who builds bars reads them from the broker's candles
+instead, for no broker gives ticks of the past.
 """
 
 from collections import Counter

@@ -42,7 +42,7 @@ def fake_stack(home):
 
     def make(*services, **more):
         services = services or (fake_service("storage"), fake_service("bigquery"))
-        quick = {"any_ports": True, "patience": 20, "recheck": 1, "grace": 3} | more
+        quick = {"any_ports": True, "grace": 3} | more
         return Stack(Settings(home=home), services, **quick)
 
     yield make

@@ -87,8 +87,8 @@ def test_a_crashed_service_alone_starts_anew_on_its_port(fake_stack):
     assert [each.addresses for each in after] == [each.addresses for each in before]
 
 
-def test_a_service_that_hangs_starts_anew(fake_stack):
-    stack = fake_stack()
+def test_a_service_that_hangs_starts_anew(fake_stack, service):
+    stack = fake_stack(service("storage"), recheck=1)
     stack.up()
     hung = pids(stack)["storage"]
     os.kill(hung, signal.SIGSTOP)
