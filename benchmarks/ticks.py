@@ -13,8 +13,10 @@ The emulator delivers on a tick of some 50 ms. Inside the bot is from the tick i
 order: of a bot in the desk's seven pairs, and of one in all that are streamed. The emulator filters
 nothing, so both get every tick.
 
-Emulator, publisher and simulator stand for other machines, and have this one's cores only when the
-measured process does not want them: they run at a lower priority, for bare and ours alike.
+Emulator, publisher and simulator stand for other machines: they run at a lower priority, for bare
+and ours alike. They wake all the time, and still take turns with the bot on its cores; so one way
+gives it a core to itself, as a job on Cloud Run has one. All else then shares what is left, and
+only what is inside the bot means anything.
 
 Bare and ours take turns within each round, and the last lines are medians over the rounds of
 ours / bare: a machine that others use moves both. What is inside the bot is told of all rounds'
@@ -33,6 +35,7 @@ import time
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -58,7 +61,7 @@ LEAD_S = 0.5  # from the producer's readiness to its first message
 TICKS_A_SECOND = 4  # of one instrument, at OANDA's most
 MOST_NAMES = 60  # of one bot
 DESK = len(SEED_SEVEN)
-INSIDE = "inside"
+INSIDE, OWN_CORE = "inside", "order, own core"
 SERVICES = [service for service in EMULATOR_SERVICES if service.name != "bigquery"]
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)  # a Monday noon
 _runs = itertools.count(time.time_ns())
@@ -258,7 +261,7 @@ def end(bot):
     bot.join(PATIENCE_S)
 
 
-def to_orders(settings, rate, seconds, ordered, most=DESK):
+def to_orders(settings, rate, seconds, ordered, most=DESK, *, own_core=False):
     """Tick to order: a bot in ``most`` instruments, at a simulator of its own."""
     names = names_at(rate)
     traded = names[:most]
@@ -271,7 +274,7 @@ def to_orders(settings, rate, seconds, ordered, most=DESK):
         return TickSubscription(settings, f"bench-{next(_runs)}", traded, put, ordered=ordered)
 
     count = sum(names[number % len(names)] in traded for number in range(int(rate * seconds)))
-    found = orders(settings, traded, count, rate, subscription, producer)
+    found = orders(settings, traded, count, rate, subscription, producer, own_core=own_core)
     return {
         "instruments": len(traded),
         "orders": len(found.whole),
@@ -288,7 +291,13 @@ def to_orders_in_all(settings, rate, seconds, ordered):
     return to_orders(settings, rate, seconds, ordered, MOST_NAMES)
 
 
-WAYS = {"bare": bare, "delivery": ours, "order": to_orders, "order, all": to_orders_in_all}
+WAYS = {
+    "bare": bare,
+    "delivery": ours,
+    "order": to_orders,
+    "order, all": to_orders_in_all,
+    OWN_CORE: partial(to_orders, own_core=True),
+}
 
 
 def compare(settings, rate, arguments):
@@ -305,7 +314,7 @@ def compare(settings, rate, arguments):
             told = {key: value for key, value in one.items() if key != INSIDE} | inside
             load = {"load": round(os.getloadavg()[0], 1)}
             print(json.dumps(about | told | load), flush=True)
-    for name in list(WAYS)[1:]:
+    for name in ("delivery", "order", "order, all"):
         ratios = {key: ratio(found[name], found["bare"], key) for key in ("p50_ms", "p99_ms")}
         print(json.dumps({"rate": rate, "median of ours / bare": name, **ratios}), flush=True)
     for name in list(WAYS)[2:]:

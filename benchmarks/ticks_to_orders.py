@@ -10,6 +10,7 @@ import os
 import threading
 import time
 import uuid
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -147,11 +148,12 @@ class OnlyIntents(TimedJournal):
             self._journal.append(record)
 
 
-def orders(settings, names, count, rate, subscription, producer):
+def orders(settings, names, count, rate, subscription, producer, *, own_core=False):
     """Run a bot in ``names`` over ``count`` ticks of theirs; return what its orders took.
 
     ``subscription`` makes the ticks' subscription of a put, ``producer`` the publishing process
-    of the time between two ticks, of ``rate`` a second, and their price.
+    of the time between two ticks, of ``rate`` a second, and their price. With ``own_core`` the bot
+    has a core to itself.
     """
     start = ["--instruments", ",".join(names), "--speed", "0", "--start", MONDAY.isoformat()]
     with launch(start) as sim:
@@ -171,7 +173,7 @@ def orders(settings, names, count, rate, subscription, producer):
             if not inbox.warm.acquire(timeout=60):
                 raise TimeoutError("the warming ticks did not come")
         making.go()
-        with start_up_set_apart():
+        with start_up_set_apart(), core_of_its_own() if own_core else nullcontext():
             live.run()
         sent = making.sent()
         ticks.delete()
@@ -180,6 +182,26 @@ def orders(settings, names, count, rate, subscription, producer):
     found = broker.found
     found.whole = (np.array(found.left) - sent[found.sent_for]) * 1e3
     return found
+
+
+@contextmanager
+def core_of_its_own():
+    """Keep the machine's first core for this process, and all that it has started off it."""
+    cores = sorted(os.sched_getaffinity(0))
+    me = psutil.Process()
+    pin([me], cores[:1])
+    pin(me.children(recursive=True), cores[1:])
+    try:
+        yield
+    finally:
+        pin([me, *me.children(recursive=True)], cores)
+
+
+def pin(processes, cores):
+    for process in processes:
+        for thread in process.threads():
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(thread.id, cores)
 
 
 def bid_now(reader, account):
