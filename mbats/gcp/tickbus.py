@@ -4,6 +4,7 @@ The filter by instrument is applied here as well as asked of the service: the em
 and Google takes none of more than 256 bytes.
 """
 
+import logging
 import threading
 import time
 import uuid
@@ -21,6 +22,8 @@ from mbats.gcp.connection import speaking
 from mbats.gcp.pull_stream import ACK_SECONDS, PullStream
 from mbats.live.inbox import PricesBack, PricesLost
 from mbats.live.streams import Mark
+
+log = logging.getLogger(__name__)
 
 RETENTION = timedelta(minutes=10)  # the least that Pub/Sub takes; older ticks are worth nothing
 EXPIRY = timedelta(days=1)  # the least that Pub/Sub takes
@@ -42,8 +45,8 @@ Put = Callable[[Any], None]
 class TickSubscription(threading.Thread):
     """Keeps a streaming pull open and puts Tick, PricesLost and PricesBack into ``put``.
 
-    ``counts`` tells what came: ticks, filtered, unreadable, breaks. A message is acknowledged
-    after it was put.
+    ``counts`` tells what came: ticks, marks, filtered, unreadable, breaks, renewals. A message is
+    acknowledged after it was put.
     """
 
     def __init__(
@@ -126,6 +129,9 @@ class TickSubscription(threading.Thread):
                 self._take(received)
         except exceptions.GoogleAPICallError as error:
             return cast(Exception, error)
+        except Exception as error:  # a thread that died in silence would be worse
+            log.exception("ticks could not be taken")
+            return error
         finally:
             self._stream.close()
             self._stream.join()

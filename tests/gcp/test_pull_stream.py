@@ -165,18 +165,26 @@ def test_all_is_acknowledged_also_what_came_in_vain(monkeypatch):
     assert (ran.counts["ticks"], ran.counts["filtered"]) == (2, 1)
 
 
-def test_what_could_not_be_put_is_not_acknowledged(monkeypatch):
-    pubsub = Pubsub([response(1, 2)])
+def test_what_could_not_be_put_is_told_and_not_acknowledged_and_comes_again(monkeypatch):
+    def end():
+        one.stop()
+        return exceptions.Cancelled("stopped")
+
+    pubsub = Pubsub([response(1, 2)], [response(1, 2), end])
     monkeypatch.setattr(connection, "subscriber_client", lambda settings: pubsub)
+    got = []
 
     def put(item):
-        if item == tick(2):
-            raise MemoryError
+        if item == tick(2) and len(pubsub.sent) == 1:
+            raise ValueError("no room")
+        got.append(item)
 
     one = TickSubscription(Settings(project="p"), "bot", [NAME], put)
-    with pytest.raises(MemoryError):
-        one.run()
-    assert pubsub.acknowledged == []
+    monkeypatch.setattr(one._ending, "wait", lambda seconds: None)
+    one.run()
+    back, lost = PricesBack(), PricesLost("no room")
+    assert got == [back, tick(1), lost, back, tick(1), tick(2)]
+    assert pubsub.acknowledged == ["ack-EUR_USD-1", "ack-EUR_USD-2"]
 
 
 def test_a_dead_stream_s_messages_come_again_after_ten_seconds(monkeypatch):
