@@ -184,7 +184,7 @@ class Warehouse:
                     ),
                 ),
                 max_stream_count=READ_STREAMS,
-                retry=None if self._local else READ_RETRY,
+                **(self._patience() or {"retry": READ_RETRY}),
             )
             parts = self._streams(session)
         found = [part.select(chosen).cast(target) for part in parts if part.num_rows]

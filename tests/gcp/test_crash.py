@@ -8,7 +8,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psutil
 import pytest
 import requests
 
@@ -16,6 +15,7 @@ from mbats import schemas
 from mbats.desk import Desk
 from mbats.errors import NotReadyError
 from tests.gcp import dying, samples
+from tests.local.killing import kill
 
 pytestmark = [pytest.mark.emulators, pytest.mark.slow]
 
@@ -70,10 +70,7 @@ def test_a_run_killed_before_its_transaction_has_no_rows_and_is_failed(desk, ins
 
 def kill_bigquery(stack):
     (pid,) = [status.pid for status in stack.status() if status.service == "bigquery"]
-    assert pid, "psutil takes None for this very process"
-    process = psutil.Process(pid)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill(pid)
 
 
 # How long after the Nth request has left the emulator dies, in seconds: in the middle of it.

@@ -53,7 +53,6 @@ class Pubsub:
 class Call:
     def __init__(self, script):
         self._script = iter(script)
-        self.cancelled = False
 
     def __iter__(self) -> Iterator[StreamingPullResponse]:
         return self
@@ -67,7 +66,7 @@ class Call:
         return step
 
     def cancel(self):
-        self.cancelled = True
+        pass
 
 
 def response(*numbers, name=NAME):

@@ -6,7 +6,6 @@ import socket
 import time
 from dataclasses import replace
 
-import psutil
 import pytest
 
 from mbats.config import Settings
@@ -15,6 +14,7 @@ from mbats.local.doctor import examine
 from mbats.local.environments import EMULATORS, STAMP, digest
 from mbats.local.service import Site
 from mbats.local.stack import Stack
+from tests.local.killing import kill
 
 
 def wrong(stack, environ=(), clock=time.time):
@@ -23,13 +23,6 @@ def wrong(stack, environ=(), clock=time.time):
 
 def findings(stack):
     return {f.check: f for f in examine(stack, {})}
-
-
-def kill(pid):
-    assert pid, "psutil takes None for this very process"
-    process = psutil.Process(pid)
-    process.kill()
-    process.wait(60)
 
 
 @pytest.fixture

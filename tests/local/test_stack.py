@@ -16,6 +16,7 @@ from mbats.config import Settings
 from mbats.errors import ConfigError, NotReadyError
 from mbats.local import ports, processes, state
 from mbats.local.stack import Stack
+from tests.local.killing import kill
 
 
 def pids(stack):
@@ -24,13 +25,6 @@ def pids(stack):
 
 def conditions(stack):
     return {each.service: each.condition for each in stack.status()}
-
-
-def kill(pid):
-    assert pid, "psutil takes None for this very process"
-    process = psutil.Process(pid)
-    process.kill()
-    process.wait(60)
 
 
 def members(home):
